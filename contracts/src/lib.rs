@@ -1,0 +1,27 @@
+//! What crosses a process border, and nothing else: commands, outcomes, events, result codes, and the names of
+//! exchanges, queues, headers and partitions.
+//!
+//! Promises: no I/O, no clock, no randomness. Whatever two processes must agree on stands here once, so that the
+//! API, the workers, the operator's tools and `rabbitmq/definitions.json` cannot drift apart.
+//! Doesn't: decide anything about the market. The rules are in `domain`.
+
+pub mod command;
+pub mod dead_letter;
+pub mod event;
+pub mod id;
+pub mod money;
+pub mod outcome;
+pub mod partition;
+pub mod result_code;
+pub mod time;
+pub mod topology;
+
+pub use command::{Command, Envelope, Fingerprint, Kind, Picture, Side};
+pub use dead_letter::DeadLetterReason;
+pub use event::Event;
+pub use id::{BidId, CommandId, CouponId, GifticonId, OrderId, ProductId, RefundId, UserId};
+pub use money::Won;
+pub use outcome::{CommandState, Outcome};
+pub use partition::{PartitionCount, PartitionId};
+pub use result_code::ResultCode;
+pub use time::UnixMs;
