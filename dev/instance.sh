@@ -1,0 +1,106 @@
+# shellcheck shell=bash
+# An instance: one set of private servers (run, test or crash), with a folder, ports and secrets of its own.
+# Sourced by dev/stack and dev/processes. Nothing here starts or stops anything.
+#
+#   .gream/NAME/base_port   the port block it was last started with
+#   .gream/NAME/secrets     passwords and keys, made once, mode 600
+#   .gream/NAME/log/        one log a server and a process
+#   .gream/NAME/pid/        who runs: see daemon.sh
+#   .gream/NAME/mysql/ rabbitmq/ redis/ pictures/   data
+#
+# Ports: GREAM_BASE_PORT (default 27600) and the 119 after it. The defaults lie below the range from which Linux takes
+# the ports of outgoing connections (32768 and up), so that none of those can be in the way.
+#   base + 0    run     the market that `make run` starts
+#   base + 40   test    integration tests
+#   base + 80   crash   tests that kill servers
+# Within an instance's 40:
+#   0 MySQL   1 AMQP   2 RabbitMQ's page   3 RabbitMQ's metrics   4 Erlang distribution   5 epmd   6 Redis
+#   10 API   11 Toss sandbox   20–26 metrics and health of gream's own processes (dev/processes)
+
+readonly DEFAULT_BASE_PORT=27600 PORTS_AN_INSTANCE=40
+readonly INSTANCES=(run test crash)
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+me=$(id -un)
+
+say() { printf '%s\n' "$*"; }
+die() {
+  printf 'gream: %s\n' "$*" >&2
+  exit 1
+}
+
+# Sets the names that everything below reads: instance, home, base, and the ports.
+use_instance() { # NAME
+  local i offset=
+  for i in "${!INSTANCES[@]}"; do
+    [ "${INSTANCES[i]}" != "$1" ] || offset=$((i * PORTS_AN_INSTANCE))
+  done
+  [ -n "$offset" ] || die "there is no instance '$1': one of ${INSTANCES[*]}"
+  instance=$1 home=$root/.gream/$1
+  base=$(chosen_base_port)
+  local first=$((base + offset))
+  mysql_port=$first amqp_port=$((first + 1)) management_port=$((first + 2)) rabbitmq_metrics_port=$((first + 3))
+  distribution_port=$((first + 4)) epmd_port=$((first + 5)) redis_port=$((first + 6))
+  # shellcheck disable=SC2034 # read by dev/processes
+  api_port=$((first + 10)) sandbox_port=$((first + 11)) first_admin_port=$((first + 20))
+}
+
+# What the caller says, else what this instance was last started with, else the default.
+chosen_base_port() {
+  local chosen=${GREAM_BASE_PORT:-} most=$((65535 - ${#INSTANCES[@]} * PORTS_AN_INSTANCE))
+  if [ -z "$chosen" ] && [ -s "$home/base_port" ]; then chosen=$(<"$home/base_port"); fi
+  chosen=${chosen:-$DEFAULT_BASE_PORT}
+  if ! [[ $chosen =~ ^[1-9][0-9]{3,4}$ ]] || [ "$chosen" -gt "$most" ]; then
+    die "GREAM_BASE_PORT is '$chosen': a number from 1024 to $most is wanted"
+  fi
+  printf '%s' "$chosen"
+}
+
+# Makes the instance's folder, for us alone. Refuses what another user has left there: a server that could read half
+# of its files fails in ways that nobody understands.
+make_home() {
+  local theirs
+  if [ -e "$root/.gream" ]; then
+    theirs=$(find "$root/.gream" -maxdepth 4 ! -user "$me" -printf '%u %p\n' -quit 2>/dev/null) || true
+    [ -z "$theirs" ] || die "${theirs#* } belongs to ${theirs%% *}, and you are $me: gream was run by ${theirs%% *}" \
+      "before. Go on as that user; or, to forget its data, run 'make clean-data' as root, then try again"
+  fi
+  mkdir -p "$home"/{log,pid} 2>/dev/null ||
+    die "$home cannot be made: $root is not writable for $me (does the checkout belong to another user?)"
+  chmod 700 "$root/.gream" "$home"
+}
+
+# The secret of that name: made at its first use, the same ever after. Hexadecimal, so that it needs no quoting in
+# an address, a configuration file or SQL. Callers hold the instance's lock.
+secret() { # NAME
+  local file=$home/secrets value
+  value=$(sed -n "s/^$1=//p" "$file" 2>/dev/null) || true # no such file yet
+  if [ -z "$value" ]; then
+    value=$(head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \n')
+    (umask 077 && printf '%s=%s\n' "$1" "$value" >>"$file")
+  fi
+  printf '%s' "$value"
+}
+
+# What a client needs to know, as KEY=value lines.
+print_env() {
+  cat <<ENV
+GREAM_STACK=$instance
+GREAM_STACK_HOME=$home
+GREAM_STACK_MYSQL_URL=mysql://gream:$(secret mysql_password)@127.0.0.1:$mysql_port/gream
+GREAM_STACK_RABBITMQ_URL=amqp://gream:$(secret rabbitmq_password)@127.0.0.1:$amqp_port/gream
+GREAM_STACK_RABBITMQ_MANAGEMENT_URL=http://127.0.0.1:$management_port
+GREAM_STACK_RABBITMQ_METRICS_URL=http://127.0.0.1:$rabbitmq_metrics_port/metrics
+GREAM_STACK_RABBITMQ_ADMIN_USER=admin
+GREAM_STACK_RABBITMQ_ADMIN_PASSWORD=$(secret rabbitmq_admin_password)
+GREAM_STACK_REDIS_URL=redis://:$(secret redis_password)@127.0.0.1:$redis_port
+ENV
+  for_tests || return 0
+  # Tests also do what no application may: read-only servers, other users' connections, virtual hosts of their own.
+  cat <<ENV
+GREAM_STACK_MYSQL_ADMIN_URL=mysql://root:$(secret mysql_root_password)@127.0.0.1:$mysql_port/mysql
+ENV
+}
+
+# Is this an instance in which tests make databases and virtual hosts of their own?
+for_tests() { [ "$instance" != run ]; }

@@ -1,0 +1,110 @@
+# shellcheck shell=bash
+# MySQL, or MariaDB where there is no MySQL. As durable as in production: an acknowledged commit survives a crash.
+# Sourced by dev/stack.
+
+# The server program and which of the two it is, as "FLAVOUR PROGRAM". On Debian `mysqld` is a link to mariadbd, so
+# it is asked. Data stays with the server that made it.
+mysql_program() {
+  local made='' program flavour
+  [ ! -s "$home/mysql/made-by" ] || made=$(<"$home/mysql/made-by")
+  for program in mysqld mariadbd; do
+    program=$(PATH=$PATH:/usr/local/sbin:/usr/sbin command -v "$program") || continue
+    flavour=mysql
+    [[ $("$program" --no-defaults --version 2>/dev/null) != *MariaDB* ]] || flavour=mariadb
+    [ -z "$made" ] || [ "$made" = "$flavour" ] || continue
+    printf '%s %s' "$flavour" "$program"
+    return
+  done
+  [ -z "$made" ] || die "the data in $home/mysql was made by $made, whose server is not on the PATH any more:" \
+    "bring it back, or forget the data with 'make clean-data'"
+  die "there is neither mysqld nor mariadbd: run 'dev/stack install'"
+}
+
+mysql_start() {
+  local folder=$home/mysql found flavour program
+  if ! is_alive mysql; then
+    found=$(mysql_program)
+    read -r flavour program <<<"$found"
+    need_free_ports mysql "$mysql_port"
+    mkdir -p "$folder"
+    mysql_write_config "$flavour"
+    [ -e "$folder/made-by" ] || mysql_make_data "$flavour" "$program"
+    spawn mysql "$folder" "$program" --defaults-file="$folder/my.cnf"
+  fi
+  wait_ready mysql 90 mysql_ready
+}
+
+# The socket's name is relative to the data folder, into which the server changes: a socket's path may have 107 bytes,
+# and a checkout may lie deeper. Everything of ours speaks TCP.
+mysql_write_config() { # FLAVOUR
+  local as_root='' only_here='mysqlx = OFF'
+  [ "$me" != root ] || as_root='user = root'
+  [ "$1" = mysql ] || only_here='binlog-format = ROW'
+  cat >"$home/mysql/my.cnf" <<CONF
+[mysqld]
+datadir = "$home/mysql/data"
+socket = mysql.sock
+pid-file = mysql.pid
+init-file = "$home/mysql/users.sql"
+bind-address = 127.0.0.1
+port = $mysql_port
+skip-name-resolve
+$as_root
+max_connections = 400
+character-set-server = utf8mb4
+innodb_buffer_pool_size = 512M
+
+# Off by default in MariaDB, or less than durable.
+server-id = $mysql_port
+log-bin = binlog
+sync_binlog = 1
+innodb_flush_log_at_trx_commit = 1
+max_binlog_size = 128M
+binlog_expire_logs_seconds = 86400
+$only_here
+CONF
+  (umask 077 && mysql_users >"$home/mysql/users.sql")
+}
+
+# Read at every start, before the first client. One statement a line.
+mysql_users() {
+  local host databases='gream'
+  ! for_tests || databases='gream%' # gream, and the tests' own: gream_…
+  say 'CREATE DATABASE IF NOT EXISTS gream CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;'
+  for host in 127.0.0.1 localhost; do
+    say "CREATE USER IF NOT EXISTS gream@'$host';"
+    say "ALTER USER gream@'$host' IDENTIFIED BY '$(secret mysql_password)';"
+    say "GRANT ALL ON \`$databases\`.* TO gream@'$host';"
+    say "CREATE USER IF NOT EXISTS root@'$host';"
+    say "ALTER USER root@'$host' IDENTIFIED BY '$(secret mysql_root_password)';"
+    say "GRANT ALL ON *.* TO root@'$host' WITH GRANT OPTION;"
+  done
+}
+
+# A first start that was interrupted leaves no 'made-by', and begins again.
+mysql_make_data() { # FLAVOUR PROGRAM
+  local folder=$home/mysql log=$home/log/mysql.log
+  rm -rf "$folder/data"
+  if [ "$1" = mysql ]; then
+    "$2" --defaults-file="$folder/my.cnf" --init-file= --skip-log-bin --initialize-insecure
+  else
+    mariadb-install-db --defaults-file="$folder/my.cnf" --init-file= --skip-log-bin --skip-test-db \
+      --auth-root-authentication-method=normal
+  fi </dev/null >>"$log" 2>&1 || {
+    tail -n 20 "$log" >&2
+    die "$2 could not make its data folder: the lines above are the end of $log"
+  }
+  say "$1" >"$folder/made-by"
+}
+
+# The server speaks first: packet 0, then protocol version 10. An error (too many connections) begins with 255.
+mysql_ready() {
+  local greeting
+  exec 3<>"/dev/tcp/127.0.0.1/$mysql_port" || return 1
+  greeting=$(timeout 2 head -c 5 <&3 | od -An -tu1)
+  exec 3>&-
+  [[ $greeting =~ \ 0\ +10$ ]]
+}
+
+mysql_address() { printf '127.0.0.1:%s  %s' "$mysql_port" "$(cat "$home/mysql/made-by" 2>/dev/null)"; }
+mysql_stop() { end mysql 60; }
