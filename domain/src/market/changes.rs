@@ -1,0 +1,35 @@
+//! What a batch changed, to be written in the transaction that loaded it.
+
+use super::{
+    bid::{Bid, BidState, Gifticon, Order},
+    loaded::Progress,
+};
+use crate::{
+    coupon::CouponState,
+    ledger::{Balance, Transfer},
+};
+use contracts::{BidId, CouponId, PartitionId, UnixMs, UserId, event::Caused};
+use std::collections::BTreeMap;
+
+/// What must be written. Nothing else changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// The partitions that went on.
+    pub partitions: BTreeMap<PartitionId, Progress>,
+    /// New bids, as they stand at the end of the batch, by id.
+    pub bids_placed: Vec<Bid>,
+    /// Bids that were there before and left the book, in that order.
+    pub bids_closed: Vec<(BidId, BidState, UnixMs)>,
+    /// New vouchers.
+    pub gifticons: Vec<Gifticon>,
+    /// New trades.
+    pub orders: Vec<Order>,
+    /// Movements of points.
+    pub transfers: Vec<Transfer>,
+    /// Balances that differ from what was loaded.
+    pub balances: BTreeMap<UserId, Balance>,
+    /// Coupons whose state differs from what was loaded.
+    pub coupons: BTreeMap<CouponId, CouponState>,
+    /// What is to be told, in the order in which it happened.
+    pub events: Vec<Caused>,
+}
