@@ -1,0 +1,73 @@
+//! A process's own little server: `/metrics`, `/health/live`, `/health/ready`. Never on the public port.
+
+use crate::{shutdown::Shutdown, telemetry};
+use axum::{Router, http::StatusCode, routing::get};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+/// A named question that readiness asks.
+pub type Check = (&'static str, Arc<dyn Fn() -> futures_util::future::BoxFuture<'static, bool> + Send + Sync>);
+
+/// No single check may hold the answer up for longer.
+const CHECK_LIMIT: Duration = Duration::from_secs(3);
+
+/// Names a check.
+pub fn check<F>(name: &'static str, ask: impl Fn() -> F + Send + Sync + 'static) -> Check
+where
+    F: Future<Output = bool> + Send + 'static,
+{
+    (name, Arc::new(move || Box::pin(ask())))
+}
+
+/// Serves until shutdown.
+///
+/// # Errors
+/// When the address is taken.
+pub async fn serve(listen: SocketAddr, checks: Vec<Check>, shutdown: &Shutdown) -> std::io::Result<SocketAddr> {
+    let metrics = telemetry::metrics();
+    let listener = tokio::net::TcpListener::bind(listen).await.map_err(|error| {
+        std::io::Error::new(
+            error.kind(),
+            format!("admin.listen {listen}: {error}. Set GREAM__ADMIN__LISTEN to a free address"),
+        )
+    })?;
+    let address = listener.local_addr()?;
+    let checks = Arc::new(checks);
+    let stopping = shutdown.clone();
+    let router = Router::new()
+        .route("/metrics", get(move || async move { metrics.render() }))
+        .route("/health/live", get(|| async { "live\n" }))
+        .route(
+            "/health/ready",
+            get(move || {
+                let (checks, stopping) = (checks.clone(), stopping.clone());
+                async move { readiness(&checks, stopping.is_requested()).await }
+            }),
+        );
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        let stop = async move { shutdown.requested().await };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+            tracing::error!(%error, "the admin server ended");
+        }
+    });
+    tokio::spawn(async move {
+        // The recorder keeps histograms' raw values until somebody tidies up.
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            metrics.run_upkeep();
+        }
+    });
+    Ok(address)
+}
+
+async fn readiness(checks: &[Check], stopping: bool) -> (StatusCode, axum::Json<BTreeMap<&'static str, bool>>) {
+    let mut answers = BTreeMap::new();
+    for (name, ask) in checks {
+        let ok = tokio::time::timeout(CHECK_LIMIT, ask()).await.unwrap_or(false);
+        answers.insert(*name, ok);
+    }
+    answers.insert("not_stopping", !stopping);
+    let ready = answers.values().all(|ok| *ok);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(answers))
+}

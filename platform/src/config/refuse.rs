@@ -1,0 +1,95 @@
+//! What start-up refuses: each rule is a sentence that says what to change.
+
+use super::{Config, Mode};
+use contracts::PartitionCount;
+
+/// Connections beside the lanes' own: presence, readiness, one to spare.
+const POOL_MARGIN: u32 = 3;
+const MIN_SECRET_LENGTH: usize = 32;
+
+/// Every reason not to start with `config`; empty when there is none.
+pub(super) fn reasons(config: &Config) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let mut refuse = |wrong: bool, sentence: &str| {
+        if wrong {
+            reasons.push(sentence.to_owned());
+        }
+    };
+    missing(config, &mut refuse);
+    dangerous(config, &mut refuse);
+    contradictory(config, &mut refuse);
+    reasons
+}
+
+fn missing(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
+    refuse(config.database.url.expose().is_empty(), "database.url is empty: set GREAM__DATABASE__URL to mysql://…");
+    refuse(config.rabbitmq.url.expose().is_empty(), "rabbitmq.url is empty: set GREAM__RABBITMQ__URL to amqp://…");
+    refuse(config.redis.url.expose().is_empty(), "redis.url is empty: set GREAM__REDIS__URL to redis://…");
+    for (name, secret) in [("jwt_secret", &config.auth.jwt_secret), ("address_secret", &config.auth.address_secret)] {
+        refuse(
+            secret.expose().len() < MIN_SECRET_LENGTH,
+            &format!(
+                "auth.{name} is shorter than {MIN_SECRET_LENGTH} characters: set it to a random string (openssl rand -hex 32)"
+            ),
+        );
+    }
+    refuse(
+        crate::cipher::parse_key(config.account_cipher.key.expose()).is_none(),
+        "account_cipher.key is not 64 hexadecimal digits: set it to the output of openssl rand -hex 32",
+    );
+    refuse(config.toss.secret_key.expose().is_empty(), "toss.secret_key is empty: set GREAM__TOSS__SECRET_KEY");
+}
+
+fn dangerous(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
+    let production = config.mode == Mode::Production;
+    refuse(
+        production && config.market.sign_up_gift != 0,
+        "market.sign_up_gift is set in production: gift points traded to an accomplice are cash; set it to 0, or mode to demo",
+    );
+    refuse(
+        production && !config.clock.offset_file.as_os_str().is_empty(),
+        "clock.offset_file is set in production: nobody may move the market's time; leave it empty, or set mode to demo",
+    );
+    refuse(
+        production && !config.toss.base_url.starts_with("https://"),
+        "toss.base_url is not https: the secret key would travel in the clear; use https, or set mode to demo",
+    );
+    refuse(
+        config.auth.jwt_secret == config.auth.address_secret && !config.auth.jwt_secret.expose().is_empty(),
+        "auth.jwt_secret and auth.address_secret are equal: an address's signature must not be usable elsewhere; make two",
+    );
+}
+
+fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
+    refuse(PartitionCount::new(config.partitions.count).is_none(), "partitions.count must be between 1 and 256");
+    let worker = &config.bid_worker;
+    refuse(worker.lanes == 0, "bid_worker.lanes is 0: no command would be carried out; use 1 or more");
+    refuse(worker.batch_max == 0 || worker.prefetch == 0, "bid_worker.batch_max and prefetch must be at least 1");
+    refuse(worker.max_attempts == 0, "bid_worker.max_attempts must be at least 1");
+    refuse(
+        config.database.pool_max < u32::from(worker.lanes) + POOL_MARGIN,
+        &format!("database.pool_max is too small for bid_worker.lanes: use at least lanes + {POOL_MARGIN}"),
+    );
+    refuse(
+        config.payment_worker.ladder().is_none(),
+        "payment_worker.ladder_ms must be numbers between 100 and 86400000, comma separated",
+    );
+    refuse(config.rabbitmq.publish_channels == 0, "rabbitmq.publish_channels must be at least 1");
+    refuse(
+        config.market.min_price < 1 || config.market.max_price < config.market.min_price,
+        "market.min_price and max_price must be at least 1, and in order",
+    );
+    refuse(
+        config.market.max_price > 1_000_000_000_000,
+        "market.max_price is above 10^12 won: sums of such prices could leave the range of 64 bits; use less",
+    );
+    refuse(config.market.fee_per_mille > 1000, "market.fee_per_mille is above 1000: a fee cannot exceed the price");
+    refuse(
+        config.market.default_period_days == 0 || config.market.default_period_days > config.market.max_period_days,
+        "market.default_period_days must lie between 1 and max_period_days",
+    );
+    refuse(
+        u64::from(config.database.session_wait_timeout_s) * 1000 <= config.database.statement_timeout_ms,
+        "database.session_wait_timeout_s must be longer than statement_timeout_ms, or the server ends running work",
+    );
+}

@@ -1,0 +1,124 @@
+//! The sections of the configuration, as plain values. `default.toml` says what each key means.
+#![allow(missing_docs, reason = "default.toml documents each key, and `gream config` prints it")]
+
+use crate::secret::Secret;
+use serde::Deserialize;
+use std::{net::SocketAddr, path::PathBuf};
+
+macro_rules! section {
+    ($name:ident { $($field:ident: $kind:ty),* $(,)? }) => {
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $(pub $field: $kind,)* }
+    };
+}
+
+/// What kind of installation this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Production,
+    Demo,
+    Test,
+}
+
+section!(DatabaseConfig {
+    url: Secret,
+    pool_max: u32,
+    acquire_timeout_ms: u64,
+    statement_timeout_ms: u64,
+    session_wait_timeout_s: u32,
+    lock_wait_timeout_s: u32,
+});
+section!(RabbitConfig {
+    url: Secret,
+    heartbeat_s: u16,
+    connect_timeout_ms: u64,
+    publish_channels: usize,
+    publish_timeout_ms: u64,
+});
+section!(RedisConfig { url: Secret, timeout_ms: u64 });
+section!(PartitionsConfig { count: u16 });
+section!(HttpConfig {
+    listen: SocketAddr,
+    cors_origins: String,
+    json_body_limit_bytes: usize,
+    request_timeout_ms: u64,
+    max_in_flight: usize,
+    bid_wait_ms: u64,
+    payment_wait_ms: u64,
+    payment_success_url: String,
+    payment_fail_url: String,
+});
+section!(AdminConfig { listen: SocketAddr });
+section!(AuthConfig {
+    jwt_secret: Secret,
+    address_secret: Secret,
+    access_token_minutes: u32,
+    refresh_token_days: u32,
+    max_password_hashes: usize,
+});
+section!(AccountCipherConfig { key: Secret });
+section!(TossConfig {
+    base_url: String,
+    secret_key: Secret,
+    connect_timeout_ms: u64,
+    read_timeout_ms: u64,
+    confirm_window_ms: i64,
+});
+section!(PicturesConfig { folder: PathBuf, max_bytes: usize, max_megapixels: u32 });
+section!(MarketConfig {
+    min_price: i64,
+    max_price: i64,
+    default_period_days: u32,
+    max_period_days: u32,
+    max_open_bids_per_user_and_product: u32,
+    fee_per_mille: u32,
+    sign_up_gift: i64,
+});
+section!(CommandsConfig { instant_valid_ms: i64, bid_valid_ms: i64, accepted_at_skew_ms: i64 });
+section!(BidWorkerConfig {
+    lanes: u16,
+    batch_max: usize,
+    linger_ms: u64,
+    prefetch: u16,
+    max_attempts: u32,
+    presence_interval_ms: u64,
+});
+section!(PaymentWorkerConfig {
+    prefetch: u16,
+    ladder_ms: String,
+    breaker_window_calls: u32,
+    breaker_min_calls: u32,
+    breaker_failure_percent: u32,
+    breaker_slow_call_ms: u64,
+    breaker_pause_ms: u64,
+});
+section!(SchedulerConfig { interval_ms: u64, batch_max: u32, max_commands_per_s: u32 });
+section!(RelayConfig { interval_ms: u64, batch_max: u32 });
+section!(ClockConfig { offset_file: PathBuf });
+section!(TelemetryConfig { log_format: LogFormat, log_filter: String });
+section!(ShutdownConfig { grace_ms: u64 });
+
+impl HttpConfig {
+    /// The configured origins, one by one.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty())
+    }
+}
+
+impl PaymentWorkerConfig {
+    /// The retry ladder's steps in milliseconds; `None` when one of them is no number that makes sense.
+    pub fn ladder(&self) -> Option<Vec<u32>> {
+        let steps: Option<Vec<u32>> = self.ladder_ms.split(',').map(|step| step.trim().parse().ok()).collect();
+        steps.filter(|steps| steps.iter().all(|step| (100..=86_400_000).contains(step)))
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Human,
+    Json,
+}

@@ -1,0 +1,124 @@
+//! Consuming: a connection that only consumes, with one channel a queue.
+//!
+//! One channel a queue, because then deliveries come in tag order, an ack may cover all before it, and closing the
+//! channel gives exactly that queue's unacked messages back, in their old order.
+
+use crate::config::RabbitConfig;
+use futures_util::{Stream, StreamExt, stream};
+use lapin::{
+    Channel, Connection,
+    message::Delivery,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+/// Why nothing more will be delivered: build a new connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    /// The connection or channel broke, or an operation on it failed.
+    #[error("the consuming connection broke: {0}")]
+    Broken(#[from] lapin::Error),
+    /// The broker ended the consumer while the channel stayed up (queue deleted, node lost).
+    #[error("the broker ended the consumer of {0:?}")]
+    Ended(String),
+    /// An operation had no answer in time.
+    #[error("the broker did not answer {0} in time")]
+    TimedOut(&'static str),
+}
+
+/// One life of a consuming connection. Drop it to close it: everything unacked goes back.
+pub struct ConsumingConnection {
+    connection: Connection,
+    limit: Duration,
+}
+
+/// A message, and the subscription it came from.
+#[derive(Debug)]
+pub struct Delivered {
+    /// The queue that it came from.
+    pub queue: Arc<str>,
+    /// The message.
+    pub delivery: Delivery,
+}
+
+/// A consumer of one queue.
+pub struct Subscription {
+    queue: Arc<str>,
+    channel: Channel,
+    limit: Duration,
+}
+
+/// The deliveries of a [`Subscription`]; the last item is always an error, because a stream that just ends would be
+/// mistaken for an empty queue.
+pub type Deliveries = Pin<Box<dyn Stream<Item = Result<Delivered, ConsumerError>> + Send>>;
+
+impl ConsumingConnection {
+    /// Connects under `name`.
+    pub async fn open(config: &RabbitConfig, name: &str) -> Result<Self, ConsumerError> {
+        let connection = super::connect(config, &format!("{name} consumer")).await?;
+        Ok(Self { connection, limit: Duration::from_millis(config.connect_timeout_ms) })
+    }
+
+    /// Whether it still stands, as far as lapin knows.
+    pub fn is_connected(&self) -> bool {
+        self.connection.status().connected()
+    }
+
+    /// Consumes `queue`, with at most `prefetch` unacked messages.
+    pub async fn subscribe(&self, queue: &str, prefetch: u16) -> Result<(Subscription, Deliveries), ConsumerError> {
+        let open = async {
+            let channel = self.connection.create_channel().await?;
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            let options = BasicConsumeOptions::default();
+            let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+            Ok::<_, lapin::Error>((channel, consumer))
+        };
+        let (channel, consumer) =
+            tokio::time::timeout(self.limit, open).await.map_err(|_| ConsumerError::TimedOut("basic.consume"))??;
+        let queue: Arc<str> = queue.into();
+        let (of_delivery, of_end) = (queue.clone(), queue.to_string());
+        let deliveries = consumer
+            .map(move |delivery| Ok(Delivered { queue: of_delivery.clone(), delivery: delivery? }))
+            .chain(stream::once(async move { Err(ConsumerError::Ended(of_end)) }));
+        Ok((Subscription { queue, channel, limit: self.limit }, Box::pin(deliveries)))
+    }
+}
+
+impl Subscription {
+    /// The queue.
+    pub fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// Acks every message of this queue up to `tag`.
+    ///
+    /// After a reconnect the broker knows nothing of the tag and delivers again; the inbox makes that harmless.
+    pub async fn ack_through(&self, tag: u64) -> Result<(), ConsumerError> {
+        self.within("basic.ack", self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await
+    }
+
+    /// Acks one message.
+    pub async fn ack(&self, tag: u64) -> Result<(), ConsumerError> {
+        self.within("basic.ack", self.channel.basic_ack(tag, BasicAckOptions { multiple: false })).await
+    }
+
+    /// Gives one message back to the queue.
+    pub async fn give_back(&self, tag: u64) -> Result<(), ConsumerError> {
+        let options = BasicNackOptions { multiple: false, requeue: true };
+        self.within("basic.nack", self.channel.basic_nack(tag, options)).await
+    }
+
+    /// Closes the channel: whatever is unacked goes back to the queue in its old order, and another consumer's turn comes.
+    pub async fn close(&self) -> Result<(), ConsumerError> {
+        self.within("channel.close", self.channel.close(200, "given up".into())).await
+    }
+
+    async fn within(
+        &self,
+        what: &'static str,
+        operation: impl Future<Output = Result<(), lapin::Error>>,
+    ) -> Result<(), ConsumerError> {
+        Ok(tokio::time::timeout(self.limit, operation).await.map_err(|_| ConsumerError::TimedOut(what))??)
+    }
+}

@@ -1,0 +1,33 @@
+//! RabbitMQ: one supervised connection to publish on, connections of their own to consume on, and the topology.
+//!
+//! Promises: a publish ends in bounded time, and `Ok` means that the broker has the message on a queue. A consumer
+//! that stopped for whatever reason says so. Doesn't: use lapin's automatic recovery, which loses `basic.qos`, raises
+//! no error on the consumer's stream, and hangs for ever when its tries run out (facts-stack.md).
+
+mod consumer;
+mod dead_letter;
+mod publisher;
+mod topology;
+
+pub use consumer::{ConsumerError, ConsumingConnection, Delivered, Subscription};
+pub use dead_letter::{Failure, header_number, header_text};
+pub use publisher::{Message, PublishError, Publisher};
+pub use topology::declare;
+
+use crate::config::RabbitConfig;
+use lapin::{Connection, ConnectionProperties};
+use std::time::Duration;
+
+/// A name under which the connection shows in the RabbitMQ page.
+pub(crate) async fn connect(config: &RabbitConfig, name: &str) -> Result<Connection, lapin::Error> {
+    let url = config.url.expose();
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let url =
+        format!("{url}{separator}heartbeat={}&connection_timeout={}", config.heartbeat_s, config.connect_timeout_ms);
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let limit = Duration::from_millis(config.connect_timeout_ms);
+    match tokio::time::timeout(limit, Connection::connect(&url, properties)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no AMQP handshake in time").into()),
+    }
+}
