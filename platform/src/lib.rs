@@ -8,6 +8,7 @@ pub mod cipher;
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod halt;
 pub mod outcomes;
 pub mod pause;
 pub mod pictures;

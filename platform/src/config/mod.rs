@@ -72,6 +72,7 @@ pub struct Config {
     pub clock: ClockConfig,
     pub telemetry: TelemetryConfig,
     pub shutdown: ShutdownConfig,
+    pub test: TestConfig,
 }
 
 impl Config {

@@ -55,6 +55,10 @@ fn dangerous(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         "toss.base_url is not https: the secret key would travel in the clear; use https, or set mode to demo",
     );
     refuse(
+        config.mode != Mode::Test && !config.test.halt_at.is_empty(),
+        "test.halt_at is set outside test mode: it would stop this process on purpose; leave it empty",
+    );
+    refuse(
         config.auth.jwt_secret == config.auth.address_secret && !config.auth.jwt_secret.expose().is_empty(),
         "auth.jwt_secret and auth.address_secret are equal: an address's signature must not be usable elsewhere; make two",
     );

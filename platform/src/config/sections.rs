@@ -98,6 +98,7 @@ section!(SchedulerConfig { interval_ms: u64, batch_max: u32, max_commands_per_s:
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });
 section!(ClockConfig { offset_file: PathBuf });
 section!(TelemetryConfig { log_format: LogFormat, log_filter: String });
+section!(TestConfig { halt_at: String, halt_file: PathBuf });
 section!(ShutdownConfig { grace_ms: u64 });
 
 impl HttpConfig {
