@@ -56,15 +56,22 @@ chosen_base_port() {
   printf '%s' "$chosen"
 }
 
-# Makes the instance's folder, for us alone. Refuses what another user has left there: a server that could read half
-# of its files fails in ways that nobody understands.
+# Refuses what another user has left: a server that could read half of its files fails in ways that nobody
+# understands. Root may look at a user's instance, stop it and delete it, but not run it: that would leave files there
+# that the user cannot read.
+refuse_anothers() { # [run]: also when we could read them
+  local owner
+  [ -e "$root/.gream" ] || return 0
+  owner=$(find "$root/.gream" -maxdepth 4 ! -user "$me" -printf '%u\n' -quit 2>/dev/null) || true
+  [ -n "$owner" ] || return 0
+  if [ $# -eq 0 ] && [ "$me" = root ]; then return 0; fi
+  die "files in $root/.gream belong to $owner, and you are $me: gream was run here by $owner before." \
+    "Go on as $owner; or forget that data ('make down clean-data' as root), then try again"
+}
+
+# Makes the instance's folder, for us alone.
 make_home() {
-  local theirs
-  if [ -e "$root/.gream" ]; then
-    theirs=$(find "$root/.gream" -maxdepth 4 ! -user "$me" -printf '%u %p\n' -quit 2>/dev/null) || true
-    [ -z "$theirs" ] || die "${theirs#* } belongs to ${theirs%% *}, and you are $me: gream was run by ${theirs%% *}" \
-      "before. Go on as that user; or, to forget its data, run 'make clean-data' as root, then try again"
-  fi
+  refuse_anothers run
   mkdir -p "$home"/{log,pid} 2>/dev/null ||
     die "$home cannot be made: $root is not writable for $me (does the checkout belong to another user?)"
   chmod 700 "$root/.gream" "$home"

@@ -25,7 +25,6 @@ mysql_start() {
   if ! is_alive mysql; then
     found=$(mysql_program)
     read -r flavour program <<<"$found"
-    need_free_ports mysql "$mysql_port"
     mkdir -p "$folder"
     mysql_write_config "$flavour"
     [ -e "$folder/made-by" ] || mysql_make_data "$flavour" "$program"
@@ -81,21 +80,23 @@ mysql_users() {
   done
 }
 
-# A first start that was interrupted leaves no 'made-by', and begins again.
-mysql_make_data() { # FLAVOUR PROGRAM
-  local folder=$home/mysql log=$home/log/mysql.log
-  rm -rf "$folder/data"
+# A first start that was interrupted leaves no 'made-by', and begins again. Paths are relative: mariadb-install-db
+# cannot take a checkout with a blank in its path (and then fails with status 0, hence the second question).
+mysql_make_data() ( # FLAVOUR PROGRAM
+  cd "$home/mysql"
+  rm -rf data
   if [ "$1" = mysql ]; then
-    "$2" --defaults-file="$folder/my.cnf" --init-file= --skip-log-bin --initialize-insecure
+    make=("$2" --defaults-file="$PWD/my.cnf" --init-file= --skip-log-bin --initialize-insecure)
   else
-    mariadb-install-db --defaults-file="$folder/my.cnf" --init-file= --skip-log-bin --skip-test-db \
-      --auth-root-authentication-method=normal
-  fi </dev/null >>"$log" 2>&1 || {
-    tail -n 20 "$log" >&2
-    die "$2 could not make its data folder: the lines above are the end of $log"
-  }
-  say "$1" >"$folder/made-by"
-}
+    make=(mariadb-install-db --no-defaults --user="$me" --datadir=./data --skip-test-db
+      --auth-root-authentication-method=normal)
+  fi
+  if ! "${make[@]}" </dev/null >>"$home/log/mysql.log" 2>&1 || [ ! -d data/mysql ]; then
+    tail -n 20 "$home/log/mysql.log" >&2
+    die "$2 could not make its data folder: the lines above are the end of $home/log/mysql.log"
+  fi
+  say "$1" >made-by
+)
 
 # The server speaks first: packet 0, then protocol version 10. An error (too many connections) begins with 255.
 mysql_ready() {
@@ -106,5 +107,6 @@ mysql_ready() {
   [[ $greeting =~ \ 0\ +10$ ]]
 }
 
+mysql_ports() { say "$mysql_port"; }
 mysql_address() { printf '127.0.0.1:%s  %s' "$mysql_port" "$(cat "$home/mysql/made-by" 2>/dev/null)"; }
 mysql_stop() { end mysql 60; }

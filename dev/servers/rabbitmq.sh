@@ -18,12 +18,10 @@ rabbitmq_start() {
   program=$(rabbitmq_program)
   mkdir -p "$folder/definitions" "$folder/mnesia"
   if ! is_alive epmd; then
-    need_free_ports epmd "$epmd_port"
     spawn epmd "$folder" epmd -port "$epmd_port" -address 127.0.0.1
   fi
   wait_ready epmd 10 listens "$epmd_port"
   if ! is_alive rabbitmq; then
-    need_free_ports rabbitmq "$amqp_port" "$management_port" "$rabbitmq_metrics_port" "$distribution_port"
     rabbitmq_write_config
     rabbitmq_spawn "$program"
   fi
@@ -94,6 +92,11 @@ rabbitmq_ready() {
   [[ $answer =~ ^\ +1\ .*\ 0\ +10\ +0\ +10$ ]]
 }
 
+# epmd survives a node that was killed, and then its port is ours already.
+rabbitmq_ports() {
+  is_alive epmd || printf '%s ' "$epmd_port"
+  say "$amqp_port $management_port $rabbitmq_metrics_port $distribution_port"
+}
 rabbitmq_address() { printf '127.0.0.1:%s  page http://127.0.0.1:%s' "$amqp_port" "$management_port"; }
 rabbitmq_stop() {
   end rabbitmq 60

@@ -4,7 +4,6 @@
 redis_start() {
   local folder=$home/redis
   if ! is_alive redis; then
-    need_free_ports redis "$redis_port"
     mkdir -p "$folder"
     (umask 077 && cat >"$folder/redis.conf") <<CONF
 bind 127.0.0.1
@@ -31,5 +30,6 @@ redis_ready() {
   [[ $answer == -NOAUTH* || $answer == +PONG* ]]
 }
 
+redis_ports() { say "$redis_port"; }
 redis_address() { printf '127.0.0.1:%s' "$redis_port"; }
 redis_stop() { end redis 10; }
