@@ -41,6 +41,7 @@ section!(RedisConfig { url: Secret, timeout_ms: u64 });
 section!(PartitionsConfig { count: u16 });
 section!(HttpConfig {
     listen: SocketAddr,
+    public_url: String,
     cors_origins: String,
     json_body_limit_bytes: usize,
     request_timeout_ms: u64,

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, Event,
     options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use std::{
     sync::{
@@ -40,6 +40,15 @@ pub struct Message {
     pub headers: FieldTable,
     /// Whether it is an error when no queue takes it. Commands: yes. Events: nobody may be listening.
     pub mandatory: bool,
+}
+
+impl Message {
+    /// Adds a header of text.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        self
+    }
 }
 
 /// Why a message may not be on a queue.
