@@ -33,17 +33,18 @@ pid_of() { # NAME
   [ "$boot" = "$(<"$BOOT_ID_FILE")" ] || return 1
   state=$(state_of "$pid") || return 1
   [ "${state#* }" = "$start" ] || return 1
-  [ "${state% *}" != Z ] || return 1
   printf '%s' "$pid"
 }
 is_alive() { pid_of "$1" >/dev/null; } # NAME
 
-# "STATE START" out of /proc/PID/stat, whose second field is a name with blanks and parentheses in it.
+# "STATE START" out of /proc/PID/stat, whose second field is a name with blanks and parentheses in it. A zombie is dead
+# (its parent may be slow to notice, or never do so in a container), but not while threads of it still hold its ports.
 state_of() { # PID
   local line
   { line=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
   # shellcheck disable=SC2086 # split into its words
   set -- ${line##*) }
+  [ "$1" != Z ] || [ "${18}" -gt 1 ] || return 1
   printf '%s %s' "$1" "${20}"
 }
 

@@ -28,6 +28,7 @@ mysql_start() {
     mkdir -p "$folder"
     mysql_write_config "$flavour"
     [ -e "$folder/made-by" ] || mysql_make_data "$flavour" "$program"
+    rm -f "$folder"/data/mysql.sock* # MySQL believes a killed server's lock file as long as nobody reaped its pid
     spawn mysql "$folder" "$program" --defaults-file="$folder/my.cnf"
   fi
   wait_ready mysql 90 mysql_ready
@@ -86,7 +87,7 @@ mysql_make_data() ( # FLAVOUR PROGRAM
   cd "$home/mysql"
   rm -rf data
   if [ "$1" = mysql ]; then
-    make=("$2" --defaults-file="$PWD/my.cnf" --init-file= --skip-log-bin --initialize-insecure)
+    make=("$2" --no-defaults --user="$me" --datadir="$PWD/data" --initialize-insecure)
   else
     make=(mariadb-install-db --no-defaults --user="$me" --datadir=./data --skip-test-db
       --auth-root-authentication-method=normal)
