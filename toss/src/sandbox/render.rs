@@ -1,0 +1,77 @@
+//! A payment in Toss's JSON.
+
+use super::book::{CancelRecord, Record, Stage};
+use contracts::UnixMs;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::offset};
+
+/// The Payment object, as of `now`.
+pub(super) fn payment(record: &Record, now: UnixMs) -> Value {
+    let approved_at = match &record.stage {
+        Stage::Confirmed { at } => Some(seoul(*at)),
+        _ => None,
+    };
+    let failure = match &record.stage {
+        Stage::Aborted { code } => json!({"code": code, "message": "결제가 거절되었습니다."}),
+        _ => Value::Null,
+    };
+    let supplied = without_vat(record.amount.0);
+    json!({
+        "mId": "tosspayments", "version": "2022-11-16", "paymentKey": record.payment_key,
+        "type": "NORMAL", "orderId": record.order_id, "orderName": "CHARGE_POINT", "currency": "KRW", "country": "KR",
+        "method": "카드", "totalAmount": record.amount, "balanceAmount": record.balance(),
+        "suppliedAmount": supplied, "vat": record.amount.0 - supplied, "taxFreeAmount": 0,
+        "status": record.status(now), "requestedAt": seoul(record.opened_at), "approvedAt": approved_at,
+        "lastTransactionKey": record.cancels.last().map(|cancel| cancel.transaction_key.as_str()),
+        "useEscrow": false, "cultureExpense": false, "isPartialCancelable": true,
+        "card": card(record), "virtualAccount": null, "transfer": null, "mobilePhone": null, "easyPay": null,
+        "cancels": cancels(record), "secret": null, "failure": failure,
+        "receipt": {"url": format!("https://dashboard.tosspayments.com/receipt/{}", record.payment_key)},
+    })
+}
+
+fn card(record: &Record) -> Value {
+    json!({
+        "amount": record.amount, "issuerCode": "61", "acquirerCode": "31", "number": "12345678****000*",
+        "installmentPlanMonths": 0, "approveNo": "00000000", "useCardPoint": false, "cardType": "신용",
+        "ownerType": "개인", "acquireStatus": "READY", "isInterestFree": false, "interestPayer": null,
+    })
+}
+
+/// `null` while there are none, as Toss has it.
+fn cancels(record: &Record) -> Value {
+    if record.cancels.is_empty() { Value::Null } else { record.cancels.iter().map(cancel).collect() }
+}
+
+fn cancel(cancel: &CancelRecord) -> Value {
+    json!({
+        "transactionKey": cancel.transaction_key, "cancelAmount": cancel.amount, "cancelReason": cancel.reason,
+        "refundableAmount": cancel.balance, "canceledAt": seoul(cancel.at), "cancelStatus": "DONE",
+        "taxFreeAmount": 0, "easyPayDiscountAmount": 0,
+    })
+}
+
+/// The part of a price that is not value added tax: ten elevenths, rounded.
+fn without_vat(amount: i64) -> i64 {
+    (amount.saturating_mul(10) + 5) / 11
+}
+
+/// `2024-02-13T12:17:57+09:00`.
+fn seoul(at: UnixMs) -> String {
+    OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1000))
+        .ok()
+        .and_then(|time| time.to_offset(offset!(+9)).format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_for_seoul_and_tax_adds_up() {
+        assert_eq!(seoul(UnixMs(1_707_794_277_999)), "2024-02-13T12:17:57+09:00");
+        assert_eq!(without_vat(11_000), 10_000);
+        assert_eq!(without_vat(1_000), 909);
+    }
+}
