@@ -1,2 +1,43 @@
-//! (being built)
-fn main() {}
+//! The one binary: parsing and wiring only. `gream help` lists what it can do.
+
+mod arguments;
+mod processes;
+mod tasks;
+
+use arguments::{Arguments, Task};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    platform::install_tls_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("gream: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(arguments.task)) {
+        Ok(code) => code,
+        Err(error) => {
+            // Errors end here as something a person can act on; the chain of causes is in their texts.
+            eprintln!("gream: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    match task {
+        Task::Api => processes::api().await,
+        Task::Worker { roles } => processes::worker(&roles).await,
+        Task::Scheduler => processes::worker(&[arguments::WorkerRole::Scheduler]).await,
+        Task::Sandbox { listen, journal, clock_file } => processes::sandbox(listen, journal, clock_file).await,
+        Task::Migrate => tasks::migrate().await,
+        Task::Topology => tasks::topology(),
+        Task::Config => Ok(tasks::print_defaults()),
+        Task::Clock { task: arguments::ClockTask::Advance { by } } => tasks::advance_clock(by),
+        Task::Health { url } => tasks::health(&url).await,
+    }
+}

@@ -1,0 +1,137 @@
+//! The command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// A market for gifticons: a message-queue driven worker pipeline.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gream",
+    version,
+    about,
+    after_help = "Configuration: `gream config` prints every key with its default. \
+    Set keys in the file named by GREAM_CONFIG or as GREAM__SECTION__KEY."
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub task: Task,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Serve the HTTP API.
+    Api,
+    /// Carry commands out: one or several roles in one process.
+    Worker {
+        /// Which roles.
+        #[arg(required = true)]
+        roles: Vec<WorkerRole>,
+    },
+    /// Notice what became due (the same as `worker scheduler`).
+    Scheduler,
+    /// Serve a sandbox that behaves like Toss Payments (never in production).
+    Sandbox {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:8099")]
+        listen: SocketAddr,
+        /// The file that records every effect; it is the sandbox's memory.
+        #[arg(long, default_value = "toss-sandbox.jsonl")]
+        journal: PathBuf,
+        /// The market's movable clock, if any (`clock.offset_file`).
+        #[arg(long)]
+        clock_file: Option<PathBuf>,
+    },
+    /// Make the schema, or bring it up to date.
+    Migrate,
+    /// Print the broker's definitions, as in rabbitmq/definitions.json.
+    Topology,
+    /// Print the default configuration, with comments.
+    Config,
+    /// Move the market's time (demo and test mode only).
+    Clock {
+        /// How.
+        #[command(subcommand)]
+        task: ClockTask,
+    },
+    /// Ask a process whether it is ready, for health checks: exit status 0 when it is.
+    Health {
+        /// Its readiness address, such as <http://127.0.0.1:9090/health/ready>.
+        url: String,
+    },
+}
+
+/// How to move the market's time.
+#[derive(Debug, Subcommand)]
+pub enum ClockTask {
+    /// Move it forward, for example by 90s, 15m, 12h or 8d.
+    Advance {
+        /// How far, in milliseconds once parsed.
+        #[arg(value_parser = duration_ms)]
+        by: i64,
+    },
+}
+
+/// What a worker process may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WorkerRole {
+    /// The order book's partitions.
+    Bid,
+    /// Charges.
+    Payment,
+    /// Refunds.
+    Refund,
+    /// The outbox and replays.
+    Relay,
+    /// Deadlines.
+    Scheduler,
+}
+
+impl WorkerRole {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            WorkerRole::Bid => "bid",
+            WorkerRole::Payment => "payment",
+            WorkerRole::Refund => "refund",
+            WorkerRole::Relay => "relay",
+            WorkerRole::Scheduler => "scheduler",
+        }
+    }
+}
+
+/// Milliseconds of `90s`, `15m`, `12h` or `8d`.
+fn duration_ms(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no duration: write a whole number and s, m, h or d, such as 8d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let unit_ms: i64 = match unit {
+        's' => 1_000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    let number: i64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    number.checked_mul(unit_ms).filter(|ms| *ms > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration_ms("8d"), Ok(691_200_000));
+        assert_eq!(duration_ms("90s"), Ok(90_000));
+        for wrong in ["", "8", "d", "-1d", "0s", "8ü", "99999999999999d"] {
+            assert!(duration_ms(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,140 @@
+//! The long-running processes: what each one is made of, and how it starts and stops.
+
+use crate::arguments::WorkerRole;
+use contracts::PartitionCount;
+use platform::{
+    Clock, Config, Shutdown,
+    admin::{self, Check},
+    database,
+    outcomes::OutcomePublisher,
+    rabbitmq::Publisher,
+};
+use sqlx::MySqlPool;
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// What every long-running process has.
+struct Foundation {
+    config: Arc<Config>,
+    clock: Clock,
+    database: MySqlPool,
+    publisher: Publisher,
+    shutdown: Shutdown,
+    partitions: PartitionCount,
+    /// Tells this process from every other one, also from its own former life.
+    name: String,
+}
+
+impl Foundation {
+    async fn lay(role: &str) -> Result<Self, Failure> {
+        let config = Arc::new(Config::load()?);
+        platform::telemetry::start_logging(&config.telemetry);
+        platform::telemetry::metrics();
+        platform::halt::arm(&config.test);
+        let shutdown = Shutdown::new();
+        shutdown.on_signals()?;
+        let partitions =
+            PartitionCount::new(config.partitions.count).ok_or("partitions.count must be between 1 and 256")?;
+        let database = database::pool(&config.database)?;
+        let clock = Clock::configured(&config.clock);
+        let name = format!("{role}-{}-{}", std::process::id(), clock.now().0);
+        wait_for_installation(&database, partitions, &shutdown).await?;
+        let ladder = config.payment_worker.ladder().ok_or("payment_worker.ladder_ms is no ladder")?;
+        let topology = contracts::topology::Topology::new(partitions, &ladder);
+        let publisher = Publisher::start(config.rabbitmq.clone(), topology, name.clone(), &shutdown);
+        Ok(Self { config, clock, database, publisher, shutdown, partitions, name })
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let (database, publisher) = (self.database.clone(), self.publisher.clone());
+        vec![
+            admin::check("database", move || {
+                let database = database.clone();
+                async move { database::is_ready(&database).await }
+            }),
+            admin::check("broker", move || std::future::ready(publisher.is_ready())),
+        ]
+    }
+
+    /// Waits for the process's tasks, at most the configured grace.
+    async fn finish(self) -> ExitCode {
+        let grace = Duration::from_millis(self.config.shutdown.grace_ms);
+        let orderly = self.shutdown.finish(grace).await;
+        if !orderly {
+            tracing::warn!("some work had not ended within shutdown.grace_ms; its messages go to the next worker");
+        }
+        self.database.close().await;
+        if orderly { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// A process may start before the database does. What it must not do is work on a database that was made otherwise.
+async fn wait_for_installation(
+    database: &MySqlPool,
+    partitions: PartitionCount,
+    shutdown: &Shutdown,
+) -> Result<(), Failure> {
+    let mut pauses = platform::pause::Pauses::new();
+    loop {
+        match database::check_installation(database, partitions).await {
+            Ok(()) => return Ok(()),
+            Err(database::InstallationError::Database(error)) => {
+                tracing::warn!(%error, "the database is away; waiting for it");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if !shutdown.sleep(pauses.next_pause()).await {
+            return Err("stopped before the database was there".into());
+        }
+    }
+}
+
+/// `gream worker …`
+pub async fn worker(roles: &[WorkerRole]) -> Result<ExitCode, Failure> {
+    let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+    let foundation = Foundation::lay(&names.join("+")).await?;
+    let listen = admin::serve(foundation.config.admin.listen, foundation.checks(), &foundation.shutdown).await?;
+    tracing::info!(roles = names.join(" "), admin = %listen, name = foundation.name, "worker started");
+    let outcomes = OutcomePublisher::start(foundation.config.redis.clone());
+    for role in roles {
+        start_role(*role, &foundation, &outcomes)?;
+    }
+    foundation.shutdown.requested().await;
+    Ok(foundation.finish().await)
+}
+
+fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePublisher) -> Result<(), Failure> {
+    let Foundation { config, clock, database, publisher, shutdown, partitions, name } = foundation;
+    let (config, clock, database) = (config.clone(), clock.clone(), database.clone());
+    let (publisher, name, outcomes, partitions) = (publisher.clone(), name.clone(), outcomes.clone(), *partitions);
+    let stop = shutdown.clone();
+    match role {
+        WorkerRole::Bid => {
+            let worker = workers::bid::BidWorker { config, clock, database, publisher, outcomes, shutdown: stop, name };
+            shutdown.spawn(worker.run(partitions));
+        }
+        WorkerRole::Relay => {
+            let relay = workers::relay::Relay { config, clock, database, publisher, shutdown: stop, name };
+            shutdown.spawn(relay.run(partitions));
+        }
+        WorkerRole::Scheduler => {
+            let scheduler = workers::scheduler::Scheduler { config, clock, database, publisher, shutdown: stop };
+            shutdown.spawn(scheduler.run(partitions));
+        }
+        WorkerRole::Payment | WorkerRole::Refund => return Err("not wired yet".into()),
+    }
+    Ok(())
+}
+
+/// `gream api`
+pub async fn api() -> Result<ExitCode, Failure> {
+    let foundation = Foundation::lay("api").await?;
+    Ok(foundation.finish().await)
+}
+
+/// `gream sandbox`
+pub async fn sandbox(listen: SocketAddr, journal: PathBuf, clock_file: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let _ = (listen, journal, clock_file);
+    Ok(ExitCode::SUCCESS)
+}

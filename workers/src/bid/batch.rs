@@ -1,0 +1,187 @@
+//! One batch: known commands are answered from the inbox, the others go through the rules, and all of it commits
+//! together.
+//!
+//! ```text
+//! carry_out ─► Ok(outcomes)
+//!           ─► Contention ── the whole batch again, a few times at once
+//!           ─► Away ──────── give everything back, wait, connect anew; nobody's fault
+//!           ─► Defect ────── halve; alone: try max_attempts times, then set the command aside
+//! ```
+
+use super::store::{Finished, Store};
+use contracts::{CommandId, Envelope, Fingerprint, Outcome, PartitionCount, PartitionId, UnixMs};
+use domain::market::{Decision, Limits, Market, Needs, Undecided};
+use platform::{
+    Clock,
+    database::{Trouble, is_duplicate, trouble},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+/// How often a batch that met a deadlock or a lock wait is carried out again at once.
+const MAX_CONTENTIONS: u32 = 8;
+/// How often the book may turn out to be read too short; each time twice as much is read.
+const MAX_WIDENINGS: u32 = 24;
+/// The pause after the n-th contention is n times this, plus some of the clock's low bits as jitter.
+const CONTENTION_PAUSE: Duration = Duration::from_millis(3);
+
+/// Why a batch was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BatchError {
+    /// The database is away. Nothing is known to have happened.
+    #[error("the database is away: {0}")]
+    Away(sqlx::Error),
+    /// Somebody else holds what we need; try again.
+    #[error("contention: {0}")]
+    Contention(sqlx::Error),
+    /// The batch itself cannot be carried out.
+    #[error("{0}")]
+    Defect(String),
+}
+
+impl From<sqlx::Error> for BatchError {
+    fn from(error: sqlx::Error) -> Self {
+        match trouble(&error) {
+            Trouble::Away => BatchError::Away(error),
+            Trouble::Contention => BatchError::Contention(error),
+            // The same command id at the same moment on two partitions: the second look finds it in the inbox.
+            Trouble::Defect if is_duplicate(&error) => BatchError::Contention(error),
+            Trouble::Defect => BatchError::Defect(error.to_string()),
+        }
+    }
+}
+
+/// What carrying a batch out needs beside the store.
+pub(super) struct Rules<'a> {
+    pub(super) clock: &'a Clock,
+    pub(super) limits: Limits,
+    pub(super) partitions: PartitionCount,
+}
+
+/// Carries `batch` out in one transaction; the outcome of each command, in order.
+pub(super) async fn carry_out(
+    store: &mut Store,
+    rules: &Rules<'_>,
+    batch: &[&Envelope],
+) -> Result<Vec<Outcome>, BatchError> {
+    let mut contentions = 0;
+    loop {
+        let error = match attempt(store, rules, batch).await {
+            Ok(outcomes) => return Ok(outcomes),
+            Err(BatchError::Contention(error)) => error,
+            Err(error @ BatchError::Away(_)) => return Err(error),
+            Err(error @ BatchError::Defect(_)) => {
+                store.roll_back().await?;
+                return Err(error);
+            }
+        };
+        metrics::counter!("gream_bid_batch_contentions_total").increment(1);
+        contentions += 1;
+        if contentions > MAX_CONTENTIONS {
+            return if is_duplicate(&error) {
+                Err(BatchError::Defect(error.to_string()))
+            } else {
+                // Whoever holds the locks is stuck. That is no reason to blame a command.
+                Err(BatchError::Away(error))
+            };
+        }
+        store.roll_back().await?;
+        tokio::time::sleep(CONTENTION_PAUSE * contentions).await;
+    }
+}
+
+async fn attempt(store: &mut Store, rules: &Rules<'_>, batch: &[&Envelope]) -> Result<Vec<Outcome>, BatchError> {
+    let (fresh, ids) = first_of_each(batch);
+    let partitions = partitions_of(&fresh, rules);
+    let guard = match store.lock(&partitions, &ids).await {
+        Err(error) if trouble(&error) == Trouble::Contention => {
+            store.end_predecessors(&partitions).await?;
+            return Err(BatchError::Contention(error));
+        }
+        guard => guard?,
+    };
+    let mut outcomes = guard.finished;
+    let fresh: Vec<Envelope> =
+        fresh.into_iter().filter(|envelope| !outcomes.contains_key(&envelope.id)).cloned().collect();
+    if fresh.is_empty() {
+        store.roll_back().await?;
+    } else {
+        platform::halt::point("bid.locked").await;
+        let now = rules.clock.now();
+        let (market, decisions) = decide(store, rules, &fresh, &guard.partitions, now).await?;
+        let ended: Vec<Outcome> =
+            fresh.iter().zip(decisions).map(|(envelope, decision)| outcome(envelope, decision, now)).collect();
+        let finished: Vec<Finished<'_>> = fresh
+            .iter()
+            .zip(&ended)
+            .map(|(envelope, outcome)| Finished { envelope, outcome, has_row: guard.unfinished.contains(&envelope.id) })
+            .collect();
+        platform::halt::point("bid.before_commit").await;
+        store.commit(&market.into_changes(), &finished, now).await?;
+        platform::halt::point("bid.committed").await;
+        outcomes.extend(ended.into_iter().map(|outcome| (outcome.id, outcome)));
+    }
+    // Every command of the batch is in the map by now: known before, or decided just now.
+    Ok(batch.iter().filter_map(|envelope| outcomes.get(&envelope.id).cloned()).collect())
+}
+
+/// The first envelope of each id, in order: a duplicate within the batch is answered by the first one's outcome.
+fn first_of_each<'a>(batch: &[&'a Envelope]) -> (Vec<&'a Envelope>, Vec<CommandId>) {
+    let mut seen = BTreeSet::new();
+    let fresh: Vec<&Envelope> = batch.iter().copied().filter(|envelope| seen.insert(envelope.id)).collect();
+    (fresh, seen.into_iter().collect())
+}
+
+fn partitions_of(batch: &[&Envelope], rules: &Rules<'_>) -> BTreeSet<PartitionId> {
+    batch
+        .iter()
+        .filter_map(|envelope| {
+            let key = contracts::topology::routing_key(&envelope.command, rules.partitions)?;
+            rules.partitions.all().find(|partition| contracts::topology::bid_queue(*partition) == key)
+        })
+        .collect()
+}
+
+/// Loads what the commands need and runs the rules; reads more of the book for as long as it turns out too short.
+async fn decide(
+    store: &mut Store,
+    rules: &Rules<'_>,
+    fresh: &[Envelope],
+    partitions: &BTreeMap<PartitionId, domain::market::Progress>,
+    now: UnixMs,
+) -> Result<(Market, Vec<Decision>), BatchError> {
+    let mut needs = Needs::of(fresh, rules.partitions, &rules.limits);
+    for _ in 0..MAX_WIDENINGS {
+        let loaded = store.load(&needs, partitions).await?;
+        let mut market = Market::new(loaded, rules.partitions, rules.limits);
+        // The rules are ours, but a panic in them must not take the lane down with it: it is one command's defect.
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            fresh.iter().map(|envelope| market.carry_out(envelope, now)).collect::<Result<Vec<_>, _>>()
+        }));
+        match decided {
+            Ok(Ok(decisions)) => return Ok((market, decisions)),
+            Ok(Err(Undecided::WindowTooShort(key))) => {
+                metrics::counter!("gream_bid_windows_widened_total").increment(1);
+                needs.widen(&key);
+            }
+            Ok(Err(undecided)) => return Err(BatchError::Defect(undecided.to_string())),
+            Err(_) => return Err(BatchError::Defect("the rules panicked; the log has the place".to_owned())),
+        }
+    }
+    Err(BatchError::Defect("the order book was read in full and still found too short; run `gream audit`".to_owned()))
+}
+
+fn outcome(envelope: &Envelope, decision: Decision, now: UnixMs) -> Outcome {
+    let fingerprint: Fingerprint = envelope.fingerprint;
+    Outcome {
+        id: envelope.id,
+        fingerprint,
+        state: decision.state,
+        code: decision.code,
+        data: decision.data,
+        finished_at: now,
+    }
+}

@@ -1,0 +1,351 @@
+//! A lane: one connection to the broker, one to the database, and every lanes-th partition.
+//!
+//! It drains what is ready, carries it out, acks, publishes the outcomes, and starts over. Whatever breaks, it lets go of
+//! everything (the broker gives the unacked messages to the next one, in order), waits a growing moment, and rebuilds.
+
+use super::{
+    BidWorker,
+    batch::{self, BatchError, Rules},
+    intake::Taken,
+    presence::Share,
+    store::Store,
+};
+use contracts::{
+    DeadLetterReason, Envelope, Outcome, PartitionCount, PartitionId,
+    topology::{Role, bid_queue},
+};
+use futures_util::{FutureExt, StreamExt, stream::SelectAll};
+use platform::{
+    pause::Pauses,
+    rabbitmq::{ConsumerError, ConsumingConnection, Delivered, Deliveries, Failure, PublishError, Subscription},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::{sync::watch, time::Instant};
+
+/// How long a lane waits before it subscribes again to a partition that it gave up: others go first.
+const STEP_BACK: Duration = Duration::from_secs(3);
+/// A lane with nothing to do looks this often whether its connections still stand.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A lane, with what it is made of.
+pub(super) struct Lane {
+    pub(super) worker: BidWorker,
+    pub(super) number: u16,
+    pub(super) partitions: Vec<PartitionId>,
+    pub(super) count: PartitionCount,
+    pub(super) share: watch::Receiver<Share>,
+}
+
+/// Why a lane must be rebuilt.
+#[derive(Debug, thiserror::Error)]
+enum LaneError {
+    #[error(transparent)]
+    Consumer(#[from] ConsumerError),
+    #[error("the database is away: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("a dead letter could not be published: {0}")]
+    DeadLetter(#[from] PublishError),
+}
+
+/// One life of a lane's connections.
+struct Life {
+    store: Store,
+    connection: ConsumingConnection,
+    subscriptions: BTreeMap<String, (PartitionId, Subscription)>,
+    deliveries: SelectAll<Deliveries>,
+    /// Partitions that were given up, and when to queue up for them again.
+    stepped_back: BTreeMap<PartitionId, Instant>,
+    /// Partitions that messages came from: those where the broker made us the active one.
+    active: BTreeSet<PartitionId>,
+}
+
+impl Lane {
+    /// Runs until shutdown.
+    pub(super) async fn run(self) {
+        let mut pauses = Pauses::new();
+        while !self.worker.shutdown.is_requested() {
+            let started = Instant::now();
+            match self.live().await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(lane = self.number, %error, "the lane lets go of everything and reconnects");
+                    metrics::counter!("gream_bid_lane_restarts_total").increment(1);
+                }
+            }
+            if started.elapsed() > LOOK_EVERY * 10 {
+                pauses = Pauses::new();
+            }
+            self.worker.shutdown.sleep(pauses.next_pause()).await;
+        }
+    }
+
+    /// Connects and works until shutdown (`Ok`) or until something breaks.
+    async fn live(&self) -> Result<(), LaneError> {
+        let worker = &self.worker;
+        let owner = format!("{}/{}", worker.name, self.number);
+        // The database first: without it nothing may be taken from a queue.
+        let store = Store::connect(&worker.config.database, owner.clone()).await?;
+        tokio::select! {
+            () = worker.publisher.ready() => (),
+            () = worker.shutdown.requested() => return Ok(()),
+        }
+        let connection = ConsumingConnection::open(&worker.config.rabbitmq, &owner).await?;
+        let mut life = Life {
+            store,
+            connection,
+            subscriptions: BTreeMap::new(),
+            deliveries: SelectAll::new(),
+            stepped_back: BTreeMap::new(),
+            active: BTreeSet::new(),
+        };
+        for partition in &self.partitions {
+            self.subscribe(&mut life, *partition).await?;
+        }
+        tracing::info!(lane = self.number, partitions = self.partitions.len(), "the lane is up");
+        while let Some(taken) = self.take(&mut life).await? {
+            self.settle(&mut life, taken).await?;
+            self.keep_to_share(&mut life).await?;
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, life: &mut Life, partition: PartitionId) -> Result<(), LaneError> {
+        let queue = bid_queue(partition);
+        let (subscription, deliveries) =
+            life.connection.subscribe(&queue, self.worker.config.bid_worker.prefetch).await?;
+        life.subscriptions.insert(queue, (partition, subscription));
+        life.deliveries.push(deliveries);
+        Ok(())
+    }
+
+    /// The next batch (perhaps empty, after a look at the connections); `None` when it is time to stop.
+    async fn take(&self, life: &mut Life) -> Result<Option<Vec<Taken>>, LaneError> {
+        let first = tokio::select! {
+            biased;
+            () = self.worker.shutdown.requested() => return Ok(None),
+            next = life.deliveries.next() => next,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                life.store.ping().await?;
+                if !life.connection.is_connected() {
+                    return Err(ConsumerError::TimedOut("heartbeats").into());
+                }
+                return Ok(Some(Vec::new()));
+            }
+        };
+        let mut batch = Vec::new();
+        self.add(life, &mut batch, first)?;
+        let config = &self.worker.config.bid_worker;
+        let linger = tokio::time::sleep(Duration::from_millis(config.linger_ms));
+        tokio::pin!(linger);
+        while batch.len() < config.batch_max {
+            let next = if let Some(ready) = life.deliveries.next().now_or_never() {
+                ready
+            } else {
+                tokio::select! { next = life.deliveries.next() => next, () = &mut linger => break }
+            };
+            self.add(life, &mut batch, next)?;
+        }
+        metrics::histogram!("gream_bid_batch_items").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+        Ok(Some(batch))
+    }
+
+    fn add(
+        &self,
+        life: &mut Life,
+        batch: &mut Vec<Taken>,
+        next: Option<Result<Delivered, ConsumerError>>,
+    ) -> Result<(), LaneError> {
+        match next {
+            // Deliveries that were on their way when their partition was given up go back with its channel.
+            Some(Ok(delivered)) => {
+                if let Some((partition, _)) = life.subscriptions.get(&*delivered.queue) {
+                    life.active.insert(*partition);
+                    batch.push(Taken::read(delivered, self.count));
+                }
+                Ok(())
+            }
+            // The end of a channel that we closed ourselves.
+            Some(Err(ConsumerError::Ended(queue))) if !life.subscriptions.contains_key(&queue) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(ConsumerError::Ended("every queue".to_owned()).into()),
+        }
+    }
+
+    /// Carries a batch out and acks it.
+    async fn settle(&self, life: &mut Life, taken: Vec<Taken>) -> Result<(), LaneError> {
+        let mut answers: Vec<(String, Outcome)> = Vec::new();
+        // Repeated messages run alone; the others together, in the order in which they came.
+        for run in taken.chunk_by(|a, b| !a.is_repeated() && !b.is_repeated()) {
+            self.settle_run(life, run, &mut answers).await?;
+        }
+        let mut last_tags: BTreeMap<&str, u64> = BTreeMap::new();
+        for one in &taken {
+            last_tags.insert(&one.delivered.queue, one.delivered.delivery.delivery_tag);
+        }
+        platform::halt::point("bid.before_ack").await;
+        for (queue, tag) in last_tags {
+            if let Some((_, subscription)) = life.subscriptions.get(queue) {
+                subscription.ack_through(tag).await?;
+            }
+        }
+        platform::halt::point("bid.acked").await;
+        self.worker.outcomes.publish(answers);
+        Ok(())
+    }
+
+    /// A run of messages that may share a transaction: those that are no commands are set aside, the others carried
+    /// out.
+    async fn settle_run(
+        &self,
+        life: &mut Life,
+        run: &[Taken],
+        answers: &mut Vec<(String, Outcome)>,
+    ) -> Result<(), LaneError> {
+        let mut commands: Vec<(&Taken, &Envelope)> = Vec::new();
+        for taken in run {
+            match &taken.content {
+                Ok(envelope) if taken.is_suspicious() && self.has_failed_too_often(life, taken, envelope).await? => (),
+                Ok(envelope) => commands.push((taken, envelope)),
+                Err((reason, error)) => {
+                    self.set_aside(life, taken, None, *reason, error.to_string(), 1).await?;
+                }
+            }
+        }
+        // Halves that are still to be done, the next one last.
+        let mut waiting: Vec<&[(&Taken, &Envelope)]> = vec![&commands];
+        while let Some(part) = waiting.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            match self.carry_out(life, part).await {
+                Ok(outcomes) => {
+                    let told = part.iter().zip(outcomes);
+                    answers
+                        .extend(told.filter_map(|((taken, _), outcome)| Some((taken.reply_to()?.to_owned(), outcome))));
+                }
+                Err(BatchError::Away(error) | BatchError::Contention(error)) => return Err(error.into()),
+                Err(BatchError::Defect(error)) if part.len() > 1 => {
+                    tracing::warn!(
+                        error,
+                        commands = part.len(),
+                        "a batch failed; halving it until the guilty one stands alone"
+                    );
+                    let (first, second) = part.split_at(part.len() / 2);
+                    waiting.push(second);
+                    waiting.push(first);
+                }
+                Err(BatchError::Defect(error)) => self.attempt_alone(life, part[0], error, answers).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, life: &mut Life, part: &[(&Taken, &Envelope)]) -> Result<Vec<Outcome>, BatchError> {
+        let envelopes: Vec<&Envelope> = part.iter().map(|(_, envelope)| *envelope).collect();
+        let rules = Rules { clock: &self.worker.clock, limits: self.worker.limits(), partitions: self.count };
+        let started = Instant::now();
+        let result = batch::carry_out(&mut life.store, &rules, &envelopes).await;
+        metrics::histogram!("gream_bid_batch_seconds").record(started.elapsed().as_secs_f64());
+        if let Ok(outcomes) = &result {
+            for (envelope, outcome) in envelopes.iter().zip(outcomes) {
+                metrics::counter!("gream_commands_total", "kind" => envelope.command.kind().as_str(),
+                    "state" => outcome.state.as_str(), "code" => outcome.code.name())
+                .increment(1);
+            }
+        }
+        result
+    }
+
+    /// The guilty one, alone: tried again, then set aside.
+    async fn attempt_alone(
+        &self,
+        life: &mut Life,
+        (taken, envelope): (&Taken, &Envelope),
+        mut error: String,
+        answers: &mut Vec<(String, Outcome)>,
+    ) -> Result<(), LaneError> {
+        let max_attempts = self.worker.config.bid_worker.max_attempts;
+        for attempt in 2..=max_attempts {
+            tracing::warn!(command = %envelope.id, attempt, error, "a command failed alone; trying it again");
+            match self.carry_out(life, &[(taken, envelope)]).await {
+                Ok(outcomes) => {
+                    answers.extend(
+                        outcomes.into_iter().filter_map(|outcome| Some((taken.reply_to()?.to_owned(), outcome))),
+                    );
+                    return Ok(());
+                }
+                Err(BatchError::Away(error) | BatchError::Contention(error)) => return Err(error.into()),
+                Err(BatchError::Defect(again)) => error = again,
+            }
+        }
+        self.set_aside(life, taken, Some(envelope), DeadLetterReason::OutOfAttempts, error, max_attempts).await
+    }
+
+    /// Counts the attempts of a command that seems to end its workers; sets it aside when there were too many.
+    async fn has_failed_too_often(
+        &self,
+        life: &mut Life,
+        taken: &Taken,
+        envelope: &Envelope,
+    ) -> Result<bool, LaneError> {
+        let attempts = life.store.count_attempt(envelope, self.worker.clock.now()).await?;
+        if attempts <= self.worker.config.bid_worker.max_attempts {
+            return Ok(false);
+        }
+        let error = "workers ended while they carried it out".to_owned();
+        self.set_aside(life, taken, Some(envelope), DeadLetterReason::OutOfAttempts, error, attempts).await?;
+        Ok(true)
+    }
+
+    /// Marks the command suspended and publishes the dead letter. The original is acked with its batch.
+    async fn set_aside(
+        &self,
+        life: &mut Life,
+        taken: &Taken,
+        envelope: Option<&Envelope>,
+        reason: DeadLetterReason,
+        error: String,
+        attempts: u32,
+    ) -> Result<(), LaneError> {
+        let now = self.worker.clock.now();
+        let command = match &taken.content {
+            Ok(envelope) => Some(envelope.id),
+            Err((_, undecodable)) => undecodable.id(),
+        };
+        if let Some(id) = command {
+            life.store.suspend(id, envelope, attempts, now).await?;
+        }
+        let failure = Failure { reason, error, attempts, at: now, command };
+        self.worker
+            .publisher
+            .dead_letter(Role::Bid, &taken.delivered.queue, &taken.delivered.delivery, &failure)
+            .await?;
+        Ok(())
+    }
+
+    /// Gives up active partitions of others' shares, and queues up again for those given up a while ago.
+    async fn keep_to_share(&self, life: &mut Life) -> Result<(), LaneError> {
+        let share = *self.share.borrow();
+        let surplus: Vec<PartitionId> =
+            life.active.iter().copied().filter(|partition| !share.contains(*partition, self.count)).collect();
+        for partition in surplus {
+            life.active.remove(&partition);
+            if let Some((_, subscription)) = life.subscriptions.remove(&bid_queue(partition)) {
+                tracing::info!(%partition, "giving the partition up to the worker whose share it is");
+                subscription.close().await?;
+                life.stepped_back.insert(partition, Instant::now() + STEP_BACK);
+            }
+        }
+        let now = Instant::now();
+        let due: Vec<PartitionId> =
+            life.stepped_back.iter().filter(|(_, at)| **at <= now).map(|(partition, _)| *partition).collect();
+        for partition in due {
+            life.stepped_back.remove(&partition);
+            self.subscribe(life, partition).await?;
+        }
+        Ok(())
+    }
+}

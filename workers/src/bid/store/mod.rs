@@ -1,0 +1,72 @@
+//! The bid worker's SQL: one connection, a transaction of four round trips, whatever the batch's size.
+//!
+//! 1. begin, lock the guard rows, read which commands are known;
+//! 2. read products, windows of the book, bids, open counts;
+//! 3. lock coupons, then balances, each in id order;
+//! 4. write everything and commit, in one packet.
+//!
+//! Promises: all bulk SQL of the house is in this folder, as text of numbers and hexadecimal only. Locks are taken in
+//! one order everywhere (guard rows, coupons, balances), so batches of different lanes cannot deadlock.
+
+mod literal;
+mod lock;
+mod read;
+mod row;
+mod write;
+
+pub(super) use write::Finished;
+
+use futures_util::TryStreamExt;
+use platform::config::DatabaseConfig;
+use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, mysql::MySqlRow};
+use std::time::Duration;
+
+/// A lane's own connection.
+pub(super) struct Store {
+    connection: MySqlConnection,
+    /// The server's id of it, which a successor may `KILL`.
+    connection_id: u64,
+    /// This worker and lane, as in `partitions.owner`.
+    owner: String,
+    limit: Duration,
+}
+
+impl Store {
+    /// Connects.
+    pub(super) async fn connect(config: &DatabaseConfig, owner: String) -> Result<Self, sqlx::Error> {
+        let (connection, connection_id) = platform::database::connect(config).await?;
+        Ok(Self { connection, connection_id, owner, limit: Duration::from_millis(config.statement_timeout_ms) })
+    }
+
+    /// Keeps an idle connection alive, and notices that the database went away while there was nothing to do.
+    pub(super) async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        platform::database::within(self.limit, self.connection.ping()).await
+    }
+
+    /// Leaves whatever transaction is open.
+    pub(super) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        self.ask("ROLLBACK".to_owned()).await.map(drop)
+    }
+
+    /// Sends statements in one packet; one list of rows for each of them, in order.
+    async fn ask(&mut self, sql: String) -> Result<Vec<Vec<MySqlRow>>, sqlx::Error> {
+        let work = async {
+            let mut sets = vec![Vec::new()];
+            let mut stream = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut self.connection);
+            while let Some(item) = stream.try_next().await? {
+                match item {
+                    Either::Left(_) => sets.push(Vec::new()),
+                    Either::Right(row) => {
+                        if let Some(set) = sets.last_mut() {
+                            set.push(row);
+                        }
+                    }
+                }
+            }
+            // The last statement's end opened a list for which nothing follows.
+            sets.pop();
+            Ok(sets)
+        };
+        platform::database::within(self.limit, work).await
+    }
+}

@@ -1,0 +1,281 @@
+//! Writing what a batch changed, and its outcomes: round trip four, with the commit in the same packet.
+
+use super::{
+    Store,
+    literal::{Hex, Nullable, Text, list, ms, numbers, won},
+};
+use contracts::{Envelope, Outcome, UnixMs, topology::EVENTS_EXCHANGE};
+use domain::{
+    ledger::Transfer,
+    market::{BidState, Changes},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
+
+/// A command of this batch and how it ended.
+pub(in crate::bid) struct Finished<'a> {
+    /// The command.
+    pub(in crate::bid) envelope: &'a Envelope,
+    /// Its outcome.
+    pub(in crate::bid) outcome: &'a Outcome,
+    /// Whether the inbox has an unfinished row of it.
+    pub(in crate::bid) has_row: bool,
+}
+
+impl Store {
+    /// Writes and commits. An error means that nothing of it happened, except when the connection broke: then the
+    /// commit may have been carried out, and the inbox will tell when the messages come again.
+    pub(in crate::bid) async fn commit(
+        &mut self,
+        changes: &Changes,
+        finished: &[Finished<'_>],
+        now: UnixMs,
+    ) -> Result<(), sqlx::Error> {
+        let mut sql = Statements::default();
+        sql.commands(finished);
+        sql.changes(changes, now);
+        sql.push("COMMIT");
+        self.ask(sql.0).await.map(drop)
+    }
+
+    /// Marks a command suspended, unless it has ended. `envelope` is missing when only its id could be read.
+    pub(in crate::bid) async fn suspend(
+        &mut self,
+        id: contracts::CommandId,
+        envelope: Option<&Envelope>,
+        attempts: u32,
+        now: UnixMs,
+    ) -> Result<(), sqlx::Error> {
+        self.unfinished_row(id, envelope, "suspended", attempts, now).await
+    }
+
+    /// Counts an attempt before it begins, for a command that is suspected of ending its worker; the count so far.
+    pub(in crate::bid) async fn count_attempt(&mut self, envelope: &Envelope, now: UnixMs) -> Result<u32, sqlx::Error> {
+        self.unfinished_row(envelope.id, Some(envelope), "executing", 1, now).await?;
+        let sql = format!("SELECT attempts FROM commands WHERE command_id = {}", Hex(&envelope.id.bytes()));
+        let sets = self.ask(sql).await?;
+        let row = sets.first().and_then(|rows| rows.first()).ok_or(sqlx::Error::RowNotFound)?;
+        u32::try_from(sqlx::Row::try_get::<i16, _>(row, 0)?).map_err(super::row::invalid)
+    }
+
+    async fn unfinished_row(
+        &mut self,
+        id: contracts::CommandId,
+        envelope: Option<&Envelope>,
+        state: &str,
+        attempts: u32,
+        now: UnixMs,
+    ) -> Result<(), sqlx::Error> {
+        let kind = envelope.map_or("unknown", |envelope| envelope.command.kind().as_str());
+        let user = envelope.map_or(0, |envelope| envelope.user.0);
+        let fingerprint = envelope.map_or([0; 32], |envelope| envelope.fingerprint.0);
+        let accepted_at = envelope.map_or(now, |envelope| envelope.accepted_at);
+        self.ask(format!(
+            "INSERT INTO commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, \
+             accepted_at_ms, updated_at_ms) VALUES ({}, '{kind}', {user}, {}, '{state}', 0, '{{}}', {attempts}, {}, {}) \
+             ON DUPLICATE KEY UPDATE \
+             attempts = IF(state IN ('done', 'rejected', 'discarded'), attempts, attempts + VALUES(attempts)), \
+             updated_at_ms = IF(state IN ('done', 'rejected', 'discarded'), updated_at_ms, VALUES(updated_at_ms)), \
+             state = IF(state IN ('done', 'rejected', 'discarded'), state, VALUES(state))",
+            Hex(&id.bytes()),
+            Hex(&fingerprint),
+            ms(accepted_at),
+            ms(now)
+        ))
+        .await
+        .map(drop)
+    }
+}
+
+#[derive(Default)]
+struct Statements(String);
+
+impl Statements {
+    fn push(&mut self, statement: &str) {
+        if !self.0.is_empty() {
+            self.0.push_str("; ");
+        }
+        self.0.push_str(statement);
+    }
+
+    /// `INSERT INTO table (columns) VALUES rows`, when there are rows.
+    fn insert(&mut self, head: &str, rows: &str, tail: &str) {
+        if !rows.is_empty() {
+            self.push(&format!("INSERT INTO {head} VALUES {rows}{tail}"));
+        }
+    }
+
+    fn commands(&mut self, finished: &[Finished<'_>]) {
+        let rows = list(finished.iter().filter(|one| !one.has_row), |text, one| {
+            let (envelope, outcome) = (one.envelope, one.outcome);
+            write!(
+                text,
+                "({},'{}',{},{},'{}',{},{},1,{},{})",
+                Hex(&envelope.id.bytes()),
+                envelope.command.kind(),
+                envelope.user,
+                Hex(&envelope.fingerprint.0),
+                outcome.state.as_str(),
+                outcome.code.code(),
+                Text(&outcome.data.to_string()),
+                ms(envelope.accepted_at),
+                ms(outcome.finished_at)
+            )
+        });
+        let head = "commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, accepted_at_ms, \
+                    updated_at_ms)";
+        self.insert(head, &rows, "");
+        for one in finished.iter().filter(|one| one.has_row) {
+            let (envelope, outcome) = (one.envelope, one.outcome);
+            self.push(&format!(
+                "UPDATE commands SET kind = '{}', user_id = {}, fingerprint = {}, state = '{}', result_code = {}, data = {}, \
+                 attempts = attempts + 1, accepted_at_ms = {}, updated_at_ms = {} \
+                 WHERE command_id = {} AND state NOT IN ('done', 'rejected', 'discarded')",
+                envelope.command.kind(),
+                envelope.user,
+                Hex(&envelope.fingerprint.0),
+                outcome.state.as_str(),
+                outcome.code.code(),
+                Text(&outcome.data.to_string()),
+                ms(envelope.accepted_at),
+                ms(outcome.finished_at),
+                Hex(&envelope.id.bytes())
+            ));
+        }
+    }
+
+    fn changes(&mut self, changes: &Changes, now: UnixMs) {
+        for (partition, progress) in &changes.partitions {
+            self.push(&format!(
+                "UPDATE partitions SET last_sequence = {}, last_time_ms = {} WHERE partition_id = {}",
+                progress.last_sequence,
+                ms(progress.last_time),
+                partition.0
+            ));
+        }
+        self.bids(changes);
+        self.gifticons_and_orders(changes);
+        self.accounts(changes);
+        self.ledger(&changes.transfers);
+        self.events(changes, now);
+    }
+
+    fn bids(&mut self, changes: &Changes) {
+        let rows = list(&changes.bids_placed, |text, bid| {
+            write!(
+                text,
+                "({},'{}',{},{},{},{},{},{},'{}',{},{},{},{})",
+                bid.id,
+                bid.side.as_str(),
+                bid.product,
+                bid.user,
+                won(bid.price),
+                won(bid.hold),
+                Nullable(bid.coupon),
+                Nullable(bid.gifticon),
+                bid.state,
+                ms(bid.placed_at),
+                ms(bid.deadline),
+                Nullable(bid.closed_at.map(ms)),
+                Hex(&bid.command.bytes())
+            )
+        });
+        let head = "bids (bid_id, side, product_id, user_id, price, hold, coupon_id, gifticon_id, state, placed_at_ms, \
+                    deadline_ms, closed_at_ms, command_id)";
+        self.insert(head, &rows, "");
+        let mut closed: BTreeMap<(BidState, UnixMs), BTreeSet<u64>> = BTreeMap::new();
+        for (bid, state, at) in &changes.bids_closed {
+            closed.entry((*state, *at)).or_default().insert(bid.0);
+        }
+        for ((state, at), ids) in closed {
+            let ids = numbers(ids);
+            self.push(&format!("UPDATE bids SET state = '{state}', closed_at_ms = {} WHERE bid_id IN ({ids})", ms(at)));
+        }
+    }
+
+    fn gifticons_and_orders(&mut self, changes: &Changes) {
+        let rows = list(&changes.gifticons, |text, gifticon| {
+            write!(
+                text,
+                "({},{},{},{},{},{},{})",
+                gifticon.id,
+                gifticon.owner,
+                gifticon.product,
+                Text(&gifticon.picture.key),
+                // Not our own hex: whatever was sent, checked by the column's length.
+                format_args!("UNHEX({})", Text(&gifticon.picture.sha256)),
+                Hex(&gifticon.command.bytes()),
+                ms(gifticon.created_at)
+            )
+        });
+        let head =
+            "gifticons (gifticon_id, owner_id, product_id, picture_key, picture_sha256, command_id, created_at_ms)";
+        self.insert(head, &rows, "");
+        let rows = list(&changes.orders, |text, order| {
+            write!(
+                text,
+                "({},{},{},{},{},{},{},{},{},{},{},{},{})",
+                order.id,
+                order.product,
+                order.buyer,
+                order.seller,
+                Nullable(order.buy_bid),
+                Nullable(order.sell_bid),
+                order.gifticon,
+                Nullable(order.coupon),
+                won(order.price),
+                won(order.final_price),
+                won(order.fee),
+                Hex(&order.command.bytes()),
+                ms(order.traded_at)
+            )
+        });
+        let head = "orders (order_id, product_id, buyer_id, seller_id, buy_bid_id, sell_bid_id, gifticon_id, coupon_id, price, \
+                    final_price, fee, command_id, traded_at_ms)";
+        self.insert(head, &rows, "");
+    }
+
+    fn accounts(&mut self, changes: &Changes) {
+        let rows = list(&changes.balances, |text, (user, balance)| {
+            write!(text, "({user},{},{})", won(balance.available), won(balance.held))
+        });
+        // The rows exist and are locked; this is an update of many rows in one statement.
+        let tail = " ON DUPLICATE KEY UPDATE available = VALUES(available), held = VALUES(held)";
+        self.insert("balances (user_id, available, held)", &rows, tail);
+        for (coupon, state) in &changes.coupons {
+            self.push(&format!("UPDATE coupons SET state = '{state}' WHERE coupon_id = {coupon}"));
+        }
+    }
+
+    fn ledger(&mut self, transfers: &[Transfer]) {
+        let entries = transfers.iter().flat_map(|transfer| transfer.entries.iter().map(move |entry| (transfer, entry)));
+        let rows = list(entries, |text, (transfer, entry)| {
+            write!(
+                text,
+                "({},{},'{}','{}',{},{},{},{})",
+                Hex(&transfer.command.bytes()),
+                transfer.no,
+                transfer.reason,
+                entry.account,
+                entry.user,
+                won(entry.amount),
+                Text(&transfer.reference),
+                ms(transfer.at)
+            )
+        });
+        let head =
+            "ledger_entries (command_id, transfer_no, reason, account, user_id, amount, reference, created_at_ms)";
+        self.insert(head, &rows, "");
+    }
+
+    fn events(&mut self, changes: &Changes, now: UnixMs) {
+        let rows = list(&changes.events, |text, caused| {
+            // Plain data with string keys: serialising it has no way to fail.
+            let payload = serde_json::to_string(caused).unwrap_or_default();
+            write!(text, "('{EVENTS_EXCHANGE}','{}',{},{})", caused.event.routing_key(), Text(&payload), ms(now))
+        });
+        self.insert("outbox (exchange_name, routing_key, payload, created_at_ms)", &rows, "");
+    }
+}

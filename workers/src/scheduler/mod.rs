@@ -1,0 +1,33 @@
+//! The scheduler: notices what became due, and sends commands about it. It changes nothing by itself.
+//!
+//! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
+//! If none runs nothing wrong happens: reads and matching exclude bids past their deadline anyway.
+
+mod stale_bids;
+
+use contracts::PartitionCount;
+use platform::{Clock, Config, Shutdown, rabbitmq::Publisher};
+use sqlx::MySqlPool;
+use std::sync::Arc;
+
+/// What the scheduler needs.
+#[derive(Clone)]
+pub struct Scheduler {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// Where stale bids are found.
+    pub database: MySqlPool,
+    /// Where commands go.
+    pub publisher: Publisher,
+    /// When to stop.
+    pub shutdown: Shutdown,
+}
+
+impl Scheduler {
+    /// Runs every duty until shutdown.
+    pub async fn run(self, partitions: PartitionCount) {
+        stale_bids::run(&self, partitions).await;
+    }
+}

@@ -1,0 +1,113 @@
+//! Finds open bids whose deadline has passed, by index and in bounded batches, and sends commands that retire them.
+//!
+//! All deadlines fall at midnight in Seoul, so the commands are paced below the users' traffic.
+
+use super::Scheduler;
+use contracts::{
+    BidId, Command, CommandId, Envelope, PartitionCount, ProductId, UnixMs, UserId,
+    command::MAX_EXPIRED_PER_COMMAND,
+    dead_letter::HEADER_ORIGIN,
+    topology::{COMMANDS_EXCHANGE, origin, routing_key},
+};
+use platform::{
+    database::within,
+    pause::Pauses,
+    rabbitmq::{Message, PublishError},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A bid that a command was sent for is not sent again before this has passed; by then the command was met, or lost.
+const SEND_AGAIN_AFTER_MS: i64 = 60_000;
+/// Derived ids change this often: a bid that is open although its command has ended gets a new one.
+const ID_BUCKET_MS: i64 = 600_000;
+
+#[derive(Debug, thiserror::Error)]
+enum StaleBidsError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+pub(super) async fn run(scheduler: &Scheduler, partitions: PartitionCount) {
+    let interval = Duration::from_millis(scheduler.config.scheduler.interval_ms);
+    let mut pauses = Pauses::new();
+    let mut sent: BTreeMap<BidId, UnixMs> = BTreeMap::new();
+    while !scheduler.shutdown.is_requested() {
+        let pause = match look(scheduler, partitions, &mut sent).await {
+            Ok(commands) => {
+                pauses = Pauses::new();
+                metrics::counter!("gream_scheduler_commands_total", "duty" => "stale_bids").increment(commands);
+                metrics::counter!("gream_scheduler_runs_total", "duty" => "stale_bids").increment(1);
+                interval
+            }
+            Err(error) => {
+                tracing::warn!(%error, "stale bids wait");
+                pauses.next_pause()
+            }
+        };
+        scheduler.shutdown.sleep(pause).await;
+    }
+}
+
+/// One look; how many commands were sent.
+async fn look(
+    scheduler: &Scheduler,
+    partitions: PartitionCount,
+    sent: &mut BTreeMap<BidId, UnixMs>,
+) -> Result<u64, StaleBidsError> {
+    let now = scheduler.clock.now();
+    sent.retain(|_, at| now.ms_since(*at) < SEND_AGAIN_AFTER_MS);
+    let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
+    let read = sqlx::query!(
+        "SELECT bid_id, product_id FROM bids WHERE state = 'open' AND deadline_ms <= ?
+         ORDER BY deadline_ms, product_id, bid_id LIMIT ?",
+        now.0,
+        scheduler.config.scheduler.batch_max
+    )
+    .fetch_all(&scheduler.database);
+    let found = within(limit, read).await?;
+    metrics::gauge!("gream_stale_bids_found").set(u32::try_from(found.len()).unwrap_or(u32::MAX));
+    let mut stale: BTreeMap<ProductId, Vec<BidId>> = BTreeMap::new();
+    for row in found {
+        let (bid, product) = (BidId(row.bid_id.unsigned_abs()), ProductId(row.product_id.unsigned_abs()));
+        if !sent.contains_key(&bid) {
+            stale.entry(product).or_default().push(bid);
+        }
+    }
+    let pace = Duration::from_secs(1) / scheduler.config.scheduler.max_commands_per_s.max(1);
+    let mut commands = 0;
+    for (product, mut bids) in stale {
+        // Two schedulers that found the same bids make the same command of them.
+        bids.sort_unstable();
+        for bids in bids.chunks(MAX_EXPIRED_PER_COMMAND) {
+            scheduler.publisher.publish(&message(product, bids, now, partitions)).await?;
+            sent.extend(bids.iter().map(|bid| (*bid, now)));
+            commands += 1;
+            if !scheduler.shutdown.sleep(pace).await {
+                return Ok(commands);
+            }
+        }
+    }
+    Ok(commands)
+}
+
+fn message(product: ProductId, bids: &[BidId], now: UnixMs, partitions: PartitionCount) -> Message {
+    let command = Command::ExpireBids { product, bids: bids.to_vec() };
+    let key = routing_key(&command, partitions).unwrap_or_default();
+    let listed: Vec<String> = bids.iter().map(ToString::to_string).collect();
+    let bucket = now.0.div_euclid(ID_BUCKET_MS);
+    let id = CommandId::derived(UserId::SYSTEM, "expire-bids", &format!("{product}/{bucket}/{}", listed.join(",")));
+    // No valid-until: a bid past its deadline stays past it.
+    let envelope = Envelope::new(id, UserId::SYSTEM, now, None, command);
+    let came_from = origin(&key);
+    let message = Message {
+        exchange: COMMANDS_EXCHANGE.to_owned(),
+        routing_key: key,
+        payload: envelope.encode(),
+        message_id: id.to_string(),
+        mandatory: true,
+        ..Message::default()
+    };
+    message.with_header(HEADER_ORIGIN, &came_from)
+}
