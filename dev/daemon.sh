@@ -61,6 +61,16 @@ signal() { # NAME SIGNAL
     die "$1 (pid $pid) belongs to $(stat -c %U "/proc/$pid"): $me may not stop it; run this as that user or as root"
 }
 
+# One of the signals that tests need. A killed process is gone only a moment later; who calls wants it gone.
+signal_one() { # NAME SIGNAL
+  case $2 in
+  KILL | TERM | STOP | CONT) ;;
+  *) die "signal '$2' is none of KILL, TERM, STOP, CONT" ;;
+  esac
+  signal "$1" "$2" || die "$1 of '$instance' does not run"
+  [ "$2" != KILL ] || wait_gone "$1" 10 || die "$1 survives kill -9"
+}
+
 # Ends a process in an orderly way, or with KILL when it takes longer than SECONDS_GIVEN. No process is no error.
 end() { # NAME SECONDS_GIVEN
   if signal "$1" TERM; then

@@ -29,6 +29,12 @@ die() {
   exit 1
 }
 
+# The comment at the head of the script that was called.
+usage() {
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+}
+
 # Sets the names that everything below reads: instance, home, base, and the ports.
 use_instance() { # NAME
   local i offset=
@@ -75,6 +81,12 @@ make_home() {
   mkdir -p "$home"/{log,pid} 2>/dev/null ||
     die "$home cannot be made: $root is not writable for $me (does the checkout belong to another user?)"
   chmod 700 "$root/.gream" "$home"
+}
+
+# One command at a time changes an instance: two that start it at once would step on each other.
+lock() {
+  exec 9>"$home/lock"
+  flock --timeout 300 9 || die "another dev/stack or dev/processes works on '$instance' for 5 minutes already"
 }
 
 # The secret of that name: made at its first use, the same ever after. Hexadecimal, so that it needs no quoting in

@@ -1,0 +1,54 @@
+# shellcheck shell=bash
+# How gream's own processes are configured in the demo: the one table of their settings. What is not here is as in
+# platform/src/config/default.toml. Sourced after instance.sh and daemon.sh.
+
+# Every process that `make run` starts, with its arguments. The order is that in which they start.
+readonly PROCESSES=(sandbox api bid payment refund relay scheduler)
+
+arguments_of() { # PROCESS; one word a line
+  case $1 in
+  sandbox) printf '%s\n' sandbox --listen "127.0.0.1:$sandbox_port" --journal "$home/sandbox.jsonl" \
+    --clock-file "$home/clock_offset_ms" ;;
+  api) say api ;;
+  *) printf '%s\n' worker "$1" ;;
+  esac
+}
+
+# Metrics and health: each process has a port of its own, in the order of PROCESSES.
+admin_port_of() { # PROCESS
+  local i
+  for i in "${!PROCESSES[@]}"; do
+    [ "${PROCESSES[i]}" != "$1" ] || say $((first_admin_port + i))
+  done
+}
+
+# KEY=value lines, the same for every process but its admin port. Call it with the instance's lock.
+print_settings() { # [PROCESS]
+  cat <<ENV
+GREAM__MODE=demo
+GREAM__DATABASE__URL=mysql://gream:$(secret mysql_password)@127.0.0.1:$mysql_port/gream
+GREAM__RABBITMQ__URL=amqp://gream:$(secret rabbitmq_password)@127.0.0.1:$amqp_port/gream
+GREAM__REDIS__URL=redis://:$(secret redis_password)@127.0.0.1:$redis_port/0
+GREAM__HTTP__LISTEN=127.0.0.1:$api_port
+GREAM__HTTP__PUBLIC_URL=http://127.0.0.1:$api_port
+GREAM__TOSS__BASE_URL=http://127.0.0.1:$sandbox_port
+GREAM__TOSS__SECRET_KEY=test_sk_$(secret toss_secret_key)
+GREAM__AUTH__JWT_SECRET=$(secret jwt_secret)
+GREAM__AUTH__ADDRESS_SECRET=$(secret address_secret)
+GREAM__ACCOUNT_CIPHER__KEY=$(secret account_cipher_key)
+GREAM__PICTURES__FOLDER=$home/pictures
+GREAM__CLOCK__OFFSET_FILE=$home/clock_offset_ms
+ENV
+  [ $# -eq 0 ] || say "GREAM__ADMIN__LISTEN=127.0.0.1:$(admin_port_of "$1")"
+}
+
+# The release binary, where cargo puts it.
+gream_binary() { printf '%s/release/gream' "${CARGO_TARGET_DIR:-$root/target}"; }
+
+# Runs COMMAND with the settings in its environment: on its command line every user could read them.
+with_settings() ( # PROCESS|'' COMMAND...
+  process=$1
+  shift
+  while read -r line; do export "${line?}"; done < <(print_settings ${process:+"$process"})
+  "$@"
+)
