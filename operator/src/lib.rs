@@ -1,1 +1,7 @@
-//! (being built)
+//! What operators ask of the live system.
+//!
+//! Promises: the audit is read-only. Doesn't: run the market; that is `api` and `workers`.
+
+pub mod audit;
+
+pub use audit::{AuditError, AuditReport, ManagementPage, Sources, audit, audit_at_rest};

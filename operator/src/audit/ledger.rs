@@ -1,0 +1,135 @@
+//! Double entry: what the ledger and the balances say must agree, to the won.
+
+use super::{
+    report::Check,
+    snapshot::{Snapshot, check},
+};
+
+/// Every check of ledger and balances.
+pub(super) async fn checks(snapshot: &mut Snapshot) -> Result<Vec<Check>, sqlx::Error> {
+    Ok(vec![
+        transfers_sum_to_zero(snapshot).await?,
+        entries_are_on_known_accounts(snapshot).await?,
+        movements_name_their_command(snapshot).await?,
+        gifts_are_given_once(snapshot).await?,
+        balances_equal_their_entries(snapshot).await?,
+        balances_are_not_negative(snapshot).await?,
+        held_points_are_explained(snapshot).await?,
+    ])
+}
+
+async fn transfers_sum_to_zero(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "transfers_sum_to_zero",
+        "The entries of one transfer (command and number) sum to zero, and say one reason and reference.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM
+            (SELECT 1 AS one FROM ledger_entries GROUP BY command_id, transfer_no) AS transfers"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('command ', LOWER(HEX(command_id)), ' transfer ', transfer_no, ' sums to ', SUM(amount),
+                               ', with ', COUNT(DISTINCT reason), ' reasons and ', COUNT(DISTINCT reference),
+                               ' references') AS CHAR) AS "offender!: String"
+            FROM ledger_entries
+            GROUP BY command_id, transfer_no
+            HAVING SUM(amount) <> 0 OR COUNT(DISTINCT reason) <> 1 OR COUNT(DISTINCT reference) <> 1"#
+    ))
+}
+
+async fn entries_are_on_known_accounts(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "entries_are_on_known_accounts",
+        "Available and held points belong to a user that exists; every other account belongs to the market.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM ledger_entries"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('entry ', e.entry_id, ' on ', e.account, ' of user ', e.user_id) AS CHAR)
+                   AS "offender!: String"
+            FROM ledger_entries e LEFT JOIN users u ON u.user_id = e.user_id
+            WHERE NOT ((e.account IN ('available', 'held') AND u.user_id IS NOT NULL)
+                OR (e.account IN ('toss_clearing', 'payout_clearing', 'coupon_cost', 'fee', 'gift') AND e.user_id = 0))"#
+    ))
+}
+
+/// A rejected command may still have retired bids past their deadline that it met on its way.
+async fn movements_name_their_command(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "movements_name_their_command",
+        "Every movement but a sign-up gift names a command that is done; a rejected one may only have released stale holds.",
+        examined: r#"SELECT COUNT(DISTINCT command_id) AS "n!: i64" FROM ledger_entries WHERE reason <> 'gift'"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('command ', LOWER(HEX(e.command_id)), ' moved ', COUNT(*), ' entries (', MIN(e.reason),
+                               ') but is ', COALESCE(MIN(c.state), 'unknown')) AS CHAR) AS "offender!: String"
+            FROM ledger_entries e LEFT JOIN commands c ON c.command_id = e.command_id
+            WHERE e.reason <> 'gift'
+              AND (c.command_id IS NULL OR NOT (c.state = 'done' OR (c.state = 'rejected' AND e.reason = 'release')))
+            GROUP BY e.command_id"#
+    ))
+}
+
+async fn gifts_are_given_once(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "gifts_are_given_once",
+        "A user gets at most one sign-up gift.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM ledger_entries WHERE reason = 'gift' AND account = 'available'"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('user ', user_id, ' got ', COUNT(*), ' gifts, ', SUM(amount), ' points') AS CHAR)
+                   AS "offender!: String"
+            FROM ledger_entries WHERE reason = 'gift' AND account = 'available'
+            GROUP BY user_id HAVING COUNT(*) > 1"#
+    ))
+}
+
+async fn balances_equal_their_entries(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "balances_equal_their_entries",
+        "Each user's available and held points are the sums of their ledger entries.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM balances"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('user ', user_id, ': available is off by ', SUM(available), ', held by ', SUM(held)) AS CHAR)
+                   AS "offender!: String"
+            FROM (SELECT user_id, available, held FROM balances
+                  UNION ALL
+                  SELECT user_id, CASE WHEN account = 'available' THEN -amount ELSE 0 END,
+                         CASE WHEN account = 'held' THEN -amount ELSE 0 END
+                  FROM ledger_entries WHERE user_id <> 0) AS told
+            GROUP BY user_id HAVING SUM(available) <> 0 OR SUM(held) <> 0"#
+    ))
+}
+
+async fn balances_are_not_negative(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "balances_are_not_negative",
+        "Each user has one balance, and neither part of it is negative.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM users"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('user ', u.user_id, ': available ', COALESCE(b.available, 'missing'),
+                               ', held ', COALESCE(b.held, 'missing')) AS CHAR) AS "offender!: String"
+            FROM users u LEFT JOIN balances b ON b.user_id = u.user_id
+            WHERE b.user_id IS NULL OR b.available < 0 OR b.held < 0"#
+    ))
+}
+
+async fn held_points_are_explained(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "held_points_are_explained",
+        "A user's held points are what their open buy bids hold, and what of their refunds is not paid yet.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM balances"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('user ', user_id, ': ', SUM(points), ' held points belong to no open bid or refund') AS CHAR)
+                   AS "offender!: String"
+            FROM (SELECT user_id, held AS points FROM balances
+                  UNION ALL
+                  SELECT user_id, -hold FROM bids WHERE side = 'buy' AND state = 'open'
+                  UNION ALL
+                  SELECT user_id, -amount FROM refunds WHERE state IN ('requested', 'paying')
+                  UNION ALL
+                  SELECT r.user_id, l.amount FROM refund_legs l JOIN refunds r ON r.refund_id = l.refund_id
+                  WHERE l.state = 'paid' AND r.state IN ('requested', 'paying')) AS told
+            GROUP BY user_id HAVING SUM(points) <> 0"#
+    ))
+}

@@ -1,0 +1,103 @@
+//! Charges and refunds as the database tells them. Toss's side is compared in [`super::toss`].
+
+use super::{
+    report::Check,
+    snapshot::{Snapshot, check},
+};
+
+/// Every check of payments and refunds.
+pub(super) async fn checks(snapshot: &mut Snapshot) -> Result<Vec<Check>, sqlx::Error> {
+    Ok(vec![
+        charges_are_credited_once(snapshot).await?,
+        refunds_are_held_and_paid(snapshot).await?,
+        charges_are_cancelled_by_refunds(snapshot).await?,
+    ])
+}
+
+async fn charges_are_credited_once(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "charges_are_credited_once",
+        "A payment that is done was credited once, with its amount and to its user; no other payment was credited.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM payments"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('payment ', p.order_id, ' (', p.state, ', ', p.amount, ' won): credited ',
+                               COALESCE(e.times, 0), ' times, ', COALESCE(e.points, 0), ' points') AS CHAR)
+                   AS "offender!: String"
+            FROM payments p LEFT JOIN
+                 (SELECT command_id, user_id, COUNT(*) AS times, SUM(amount) AS points FROM ledger_entries
+                  WHERE reason = 'charge' AND account = 'available' GROUP BY command_id, user_id) AS e
+                 ON e.command_id = p.command_id AND e.user_id = p.user_id
+            WHERE COALESCE(e.times, 0) <> CASE WHEN p.state = 'done' THEN 1 ELSE 0 END
+               OR COALESCE(e.points, 0) <> CASE WHEN p.state = 'done' THEN p.amount ELSE 0 END
+            UNION ALL
+            SELECT CAST(CONCAT('entry ', e.entry_id, ' credited ', e.reference, ' by command ', LOWER(HEX(e.command_id)),
+                               ', which confirmed no payment of user ', e.user_id) AS CHAR)
+            FROM ledger_entries e LEFT JOIN payments p ON p.command_id = e.command_id AND p.user_id = e.user_id
+            WHERE e.reason = 'charge' AND e.account = 'available' AND p.order_id IS NULL"#
+    ))
+}
+
+async fn refunds_are_held_and_paid(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "refunds_are_held_and_paid",
+        "A refund held its amount once; approved, its legs sum to it; exactly its paid legs left the ledger, each once; and \
+         it is paid exactly when all its legs are.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM refunds"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('refund ', refund_id, ' (', MIN(state), ', ', SUM(amount), ' points): held ', SUM(held),
+                               ', legs ', SUM(planned), ', of them paid ', SUM(paid), ', booked as paid ', SUM(booked))
+                        AS CHAR) AS "offender!: String"
+            FROM (SELECT refund_id, state, amount, 0 AS held, 0 AS planned, 0 AS paid, 0 AS booked FROM refunds
+                  UNION ALL
+                  SELECT r.refund_id, r.state, 0, e.amount, 0, 0, 0
+                  FROM refunds r JOIN ledger_entries e ON e.command_id = r.command_id
+                  WHERE e.reason = 'refund_hold' AND e.account = 'held' AND e.user_id = r.user_id
+                  UNION ALL
+                  SELECT r.refund_id, r.state, 0, 0, l.amount, CASE WHEN l.state = 'paid' THEN l.amount ELSE 0 END, 0
+                  FROM refunds r JOIN refund_legs l ON l.refund_id = r.refund_id WHERE l.state <> 'moved'
+                  UNION ALL
+                  SELECT r.refund_id, r.state, 0, 0, 0, 0, -e.amount
+                  FROM (SELECT DISTINCT refund_id, command_id FROM refund_legs) AS l
+                       JOIN refunds r ON r.refund_id = l.refund_id
+                       JOIN ledger_entries e ON e.command_id = l.command_id
+                  WHERE e.reason = 'refund_paid' AND e.account = 'held' AND e.user_id = r.user_id) AS told
+            GROUP BY refund_id
+            HAVING SUM(held) <> SUM(amount)
+                OR SUM(planned) <> CASE WHEN MIN(state) = 'requested' THEN 0 ELSE SUM(amount) END
+                OR SUM(booked) <> SUM(paid)
+                OR (MIN(state) = 'paid') <> (SUM(paid) = SUM(amount))
+            UNION ALL
+            SELECT CAST(CONCAT('entry ', e.entry_id, ' (', e.reason, ') is about ', e.reference, ', which is no refund of user ',
+                               e.user_id) AS CHAR)
+            FROM ledger_entries e
+                 LEFT JOIN refunds r ON r.command_id = e.command_id AND r.user_id = e.user_id
+                 LEFT JOIN refund_legs l ON l.command_id = e.command_id
+            WHERE e.reason IN ('refund_hold', 'refund_paid') AND e.account = 'held'
+              AND r.refund_id IS NULL AND l.refund_id IS NULL"#
+    ))
+}
+
+async fn charges_are_cancelled_by_refunds(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "charges_are_cancelled_by_refunds",
+        "What of a charge is cancelled is the sum of the paid refund legs that name it; only a credited charge is.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM payments WHERE cancelled_amount > 0"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('payment ', p.order_id, ' (', p.state, '): cancelled ', p.cancelled_amount,
+                               ' of ', p.amount, ', by paid legs ', COALESCE(l.paid, 0)) AS CHAR) AS "offender!: String"
+            FROM payments p LEFT JOIN
+                 (SELECT order_id, SUM(amount) AS paid FROM refund_legs
+                  WHERE route = 'cancel' AND state = 'paid' GROUP BY order_id) AS l ON l.order_id = p.order_id
+            WHERE p.cancelled_amount <> COALESCE(l.paid, 0) OR p.cancelled_amount > p.amount
+               OR (p.cancelled_amount > 0 AND p.state <> 'done')
+            UNION ALL
+            SELECT CAST(CONCAT('leg ', l.leg_no, ' of refund ', l.refund_id, ' cancels ', COALESCE(l.order_id, 'nothing'))
+                        AS CHAR)
+            FROM refund_legs l LEFT JOIN refunds r ON r.refund_id = l.refund_id
+                 LEFT JOIN payments p ON p.order_id = l.order_id AND p.user_id = r.user_id
+            WHERE (l.route = 'cancel') <> (p.order_id IS NOT NULL)"#
+    ))
+}

@@ -1,0 +1,53 @@
+//! One moment of the database: every query of an audit sees the same committed state, and none can write.
+
+use super::report::Check;
+use futures_util::TryStreamExt;
+use sqlx::{Executor, MySql, MySqlConnection, MySqlPool, pool::PoolConnection};
+
+/// A read-only transaction with a consistent snapshot. Dropping it ends it: the pool rolls returned connections back.
+pub(super) struct Snapshot(PoolConnection<MySql>);
+
+impl Snapshot {
+    pub(super) async fn take(pool: &MySqlPool) -> Result<Self, sqlx::Error> {
+        let mut connection = pool.acquire().await?;
+        // For the next transaction only; the pool's sessions are READ COMMITTED, where each query sees another moment.
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
+        Ok(Self(connection))
+    }
+
+    pub(super) fn connection(&mut self) -> &mut MySqlConnection {
+        &mut self.0
+    }
+
+    pub(super) async fn end(mut self) -> Result<(), sqlx::Error> {
+        self.0.execute("ROLLBACK").await.map(drop)
+    }
+}
+
+/// Notes each offender that a query gives.
+pub(super) async fn gather<E>(
+    check: &mut Check,
+    offenders: impl futures_util::Stream<Item = Result<String, E>>,
+) -> Result<(), E> {
+    let mut offenders = std::pin::pin!(offenders);
+    while let Some(offender) = offenders.try_next().await? {
+        check.findings.add(offender);
+    }
+    Ok(())
+}
+
+/// A check made of two queries: `examined` counts what is held against the rule (a column `n!: i64`), `offenders` gives
+/// one line of text for each thing that breaks it (a column `offender!: String`).
+macro_rules! check {
+    ($snapshot:expr, $name:literal, $rule:literal, examined: $examined:tt, offenders: $offenders:tt $(, $bound:expr)* $(,)?) => {{
+        let mut check = $crate::audit::report::Check::new($name, $rule);
+        let examined = sqlx::query_scalar!($examined).fetch_one($snapshot.connection()).await?;
+        check.examined = u64::try_from(examined).unwrap_or(0);
+        let offenders = sqlx::query_scalar!($offenders $(, $bound)*).fetch($snapshot.connection());
+        $crate::audit::snapshot::gather(&mut check, offenders).await?;
+        check
+    }};
+}
+
+pub(super) use check;

@@ -1,0 +1,216 @@
+//! The sandbox's own journal against the payments: the money that Toss took is the money that was credited.
+//!
+//! The market moves while both are read, so the sandbox's last entry is noted before the database's snapshot and the
+//! journal read after it: what Toss did before the snapshot must be known to the database, and what the database says
+//! must have been done by Toss.
+
+use super::{AuditError, report::Check, snapshot::Snapshot};
+use contracts::Won;
+use reqwest::{Client, Url};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toss::sandbox::journal::{Effect, Entry, MAX_PAGE};
+
+/// A journal longer than this is refused, for it would not fit into memory.
+const MAX_ENTRIES: usize = 10_000_000;
+
+/// The sandbox that plays Toss.
+pub(super) struct Sandbox<'a> {
+    pub(super) http: &'a Client,
+    pub(super) base_url: &'a Url,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    entries: Vec<Entry>,
+}
+
+impl Sandbox<'_> {
+    /// Adds to `entries` those after its last one, and gives the number of the last.
+    pub(super) async fn read_on(&self, entries: &mut Vec<Entry>) -> Result<u64, AuditError> {
+        loop {
+            let last = entries.last().map_or(0, |entry| entry.seq);
+            let page = self.page(last).await?;
+            if page.is_empty() {
+                return Ok(last);
+            }
+            entries.extend(page);
+            if entries.len() > MAX_ENTRIES {
+                return Err(AuditError::Sandbox(format!("more than {MAX_ENTRIES} journal entries")));
+            }
+        }
+    }
+
+    async fn page(&self, after: u64) -> Result<Vec<Entry>, AuditError> {
+        let failed = |error: reqwest::Error| AuditError::Sandbox(error.without_url().to_string());
+        let mut url = self.base_url.join("/sandbox/journal").map_err(|error| AuditError::Sandbox(error.to_string()))?;
+        url.set_query(Some(&format!("after={after}&limit={MAX_PAGE}")));
+        let response = self.http.get(url).send().await.map_err(failed)?.error_for_status().map_err(failed)?;
+        Ok(response.json::<Page>().await.map_err(failed)?.entries)
+    }
+}
+
+/// What Toss did with one order's money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Moved {
+    captured: i64,
+    cancelled: i64,
+}
+
+impl Moved {
+    fn note(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Confirmed { amount: Won(won), .. } => self.captured = self.captured.saturating_add(*won),
+            Effect::Cancelled { amount: Won(won), .. } => self.cancelled = self.cancelled.saturating_add(*won),
+            Effect::Opened { .. } | Effect::Authenticated { .. } | Effect::Aborted { .. } | Effect::Refused => {}
+        }
+    }
+}
+
+/// One order at Toss: when the snapshot was about to be taken, and after it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct AtToss {
+    before: Moved,
+    after: Moved,
+}
+
+/// A payment as the database tells it.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    order_id: String,
+    state: String,
+    amount: i64,
+    cancelled: i64,
+    /// What refund legs are about to cancel, or have already without our knowing.
+    cancelling: i64,
+}
+
+/// The payments of the snapshot.
+pub(super) async fn stored(snapshot: &mut Snapshot) -> Result<Vec<Stored>, sqlx::Error> {
+    sqlx::query_as!(
+        Stored,
+        r#"SELECT p.order_id, p.state, p.amount, p.cancelled_amount AS cancelled,
+                  CAST(COALESCE(l.cancelling, 0) AS SIGNED) AS "cancelling!: i64"
+           FROM payments p LEFT JOIN
+                (SELECT order_id, SUM(amount) AS cancelling FROM refund_legs
+                 WHERE route = 'cancel' AND state IN ('planned', 'executing') GROUP BY order_id) AS l
+                ON l.order_id = p.order_id"#
+    )
+    .fetch_all(snapshot.connection())
+    .await
+}
+
+/// Compares, and says what Toss took less what it gave back in all.
+pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64) -> (Check, i64) {
+    let mut check = Check::new(
+        "sandbox_money_is_credited_money",
+        "The sandbox took the amount of every payment that is done and of no other, and gave back exactly what is noted as \
+         cancelled; captured less cancelled is credited less cancelled.",
+    );
+    let mut orders = by_order(journal, last_before);
+    let net: i64 = orders.values().map(|order| order.after.captured - order.after.cancelled).sum();
+    check.examined = stored.len() as u64;
+    for payment in stored {
+        let at_toss = orders.remove(payment.order_id.as_str()).unwrap_or_default();
+        if let Some(difference) = difference(payment, at_toss) {
+            check.findings.add(format!("payment {} ({}): {difference}", payment.order_id, payment.state));
+        }
+    }
+    for (order_id, AtToss { before, .. }) in orders.into_iter().filter(|(_, order)| order.before != Moved::default()) {
+        check.findings.add(format!("order {order_id}: the sandbox took {} won, and no payment says so", before.captured));
+    }
+    (check, net)
+}
+
+fn by_order(journal: &[Entry], last_before: u64) -> BTreeMap<&str, AtToss> {
+    let mut orders: BTreeMap<&str, AtToss> = BTreeMap::new();
+    for entry in journal {
+        let (Effect::Confirmed { order_id, .. } | Effect::Cancelled { order_id, .. }) = &entry.effect else { continue };
+        let order = orders.entry(order_id).or_default();
+        order.after.note(&entry.effect);
+        if entry.seq <= last_before {
+            order.before.note(&entry.effect);
+        }
+    }
+    orders
+}
+
+fn difference(payment: &Stored, AtToss { before, after }: AtToss) -> Option<String> {
+    let Stored { amount, cancelled, cancelling, .. } = *payment;
+    let captured_as_told = match payment.state.as_str() {
+        "done" => after.captured == amount,
+        // The confirm is on its way, or came back without an answer.
+        "confirming" => before.captured == 0 || before.captured == amount,
+        _ => before.captured == 0,
+    };
+    if !captured_as_told {
+        return Some(format!("{amount} won, of which the sandbox took {}", after.captured));
+    }
+    let cancelled_as_told = cancelled <= after.cancelled && before.cancelled <= cancelled.saturating_add(cancelling);
+    (!cancelled_as_told).then(|| {
+        format!("cancelled {cancelled} won (and {cancelling} under way), but the sandbox gave back {}", after.cancelled)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contracts::UnixMs;
+
+    fn payment(state: &str, cancelled: i64, cancelling: i64) -> Stored {
+        Stored { order_id: "o1".into(), state: state.into(), amount: 1_000, cancelled, cancelling }
+    }
+
+    fn journal(moves: &[(&str, i64)]) -> Vec<Entry> {
+        let entry = |(index, (order, won)): (usize, &(&str, i64))| {
+            let (payment_key, order_id) = (String::from("k"), (*order).to_owned());
+            let effect = if *won > 0 {
+                Effect::Confirmed { payment_key, order_id, amount: Won(*won) }
+            } else {
+                let (reason, transaction_key) = (String::new(), String::new());
+                Effect::Cancelled { payment_key, order_id, amount: Won(-won), balance: Won(0), reason, transaction_key }
+            };
+            Entry { seq: index as u64 + 1, at: UnixMs(0), effect, bound: None }
+        };
+        moves.iter().enumerate().map(entry).collect()
+    }
+
+    /// Findings of `stored` against moves of which the first `before` happened before the snapshot.
+    fn findings(stored: &Stored, moves: &[(&str, i64)], before: u64) -> u64 {
+        compare(std::slice::from_ref(stored), &journal(moves), before).0.findings.total
+    }
+
+    #[test]
+    fn the_same_money_on_both_sides_holds() {
+        let (check, net) = compare(&[payment("done", 300, 0)], &journal(&[("o1", 1_000), ("o1", -300)]), 2);
+        assert_eq!((check.findings.total, net), (0, 700));
+        assert_eq!(findings(&payment("failed", 0, 0), &[], 0), 0);
+    }
+
+    #[test]
+    fn credited_without_being_taken_and_the_other_way_round_are_found() {
+        assert_eq!(findings(&payment("done", 0, 0), &[], 0), 1);
+        assert_eq!(findings(&payment("done", 0, 0), &[("o1", 1_000), ("o1", 1_000)], 2), 1);
+        assert_eq!(findings(&payment("requested", 0, 0), &[("o1", 1_000)], 1), 1);
+        assert_eq!(findings(&payment("failed", 0, 0), &[("o1", 1_000)], 1), 1);
+        assert_eq!(findings(&payment("failed", 0, 0), &[("o2", 1_000)], 1), 1);
+    }
+
+    #[test]
+    fn cancels_must_agree_too() {
+        let took = ("o1", 1_000);
+        assert_eq!(findings(&payment("done", 300, 0), &[took], 1), 1);
+        assert_eq!(findings(&payment("done", 0, 0), &[took, ("o1", -300)], 2), 1);
+        assert_eq!(findings(&payment("done", 300, 0), &[took, ("o1", -300), ("o1", -300)], 3), 1);
+    }
+
+    #[test]
+    fn what_moves_while_the_audit_reads_is_no_finding() {
+        let took = ("o1", 1_000);
+        assert_eq!(findings(&payment("requested", 0, 0), &[took], 0), 0, "taken after the snapshot");
+        assert_eq!(findings(&payment("confirming", 0, 0), &[took], 1), 0, "taken, not yet credited");
+        assert_eq!(findings(&payment("done", 0, 300), &[took, ("o1", -300)], 2), 0, "the leg is executing");
+        assert_eq!(findings(&payment("done", 0, 0), &[took, ("o1", -300)], 1), 0, "cancelled after the snapshot");
+        assert_eq!(findings(&payment("done", 0, 0), &[took, ("o2", 5)], 1), 0, "an order from after the snapshot");
+    }
+}
