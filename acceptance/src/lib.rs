@@ -1,1 +1,22 @@
-//! (being built)
+//! The harness of the acceptance tests: real processes of the built binary, on real servers, a database and a vhost of
+//! its own for each test.
+//!
+//! `dev/test` starts the servers and sets the `GREAM_TEST_…` variables; the binary must have been built before.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "test code: a failure here is a failed test"
+)]
+
+pub mod broker;
+pub mod commands;
+pub mod market;
+pub mod process;
+pub mod servers;
+pub mod wait;
+
+pub use market::Market;
+pub use servers::Servers;
+pub use wait::{eventually, within};

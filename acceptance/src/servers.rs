@@ -1,0 +1,69 @@
+//! Where the real servers are, as `dev/test` says, and how a crash test kills and starts them.
+
+use std::{path::PathBuf, process::Command};
+
+/// The servers of one local stack.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// `mysql://user:password@host:port`, without a database.
+    pub database_url: String,
+    /// `amqp://user:password@host:port`, without a vhost.
+    pub rabbitmq_url: String,
+    /// `http://user:password@host:port` of the management API.
+    pub rabbitmq_http: String,
+    /// `redis://…`
+    pub redis_url: String,
+    /// The stack's name for `dev/stack`, where a test may kill its servers.
+    pub stack: Option<String>,
+}
+
+impl Servers {
+    /// From the environment.
+    pub fn from_environment() -> Self {
+        platform::install_tls_provider();
+        let variable = |name: &str| {
+            std::env::var(name)
+                .unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`, or see dev/test"))
+        };
+        Self {
+            database_url: variable("GREAM_TEST_DATABASE_URL"),
+            rabbitmq_url: variable("GREAM_TEST_RABBITMQ_URL"),
+            rabbitmq_http: variable("GREAM_TEST_RABBITMQ_HTTP"),
+            redis_url: variable("GREAM_TEST_REDIS_URL"),
+            stack: std::env::var("GREAM_TEST_STACK").ok(),
+        }
+    }
+
+    /// `dev/stack stop NAME SERVER SIGNAL`
+    pub async fn stop(&self, server: &str, signal: &str) {
+        self.dev_stack(&["stop", self.stack_name(), server, signal]).await;
+    }
+
+    /// `dev/stack start NAME SERVER`, which returns once the server answers.
+    pub async fn start(&self, server: &str) {
+        self.dev_stack(&["start", self.stack_name(), server]).await;
+    }
+
+    fn stack_name(&self) -> &str {
+        self.stack.as_deref().expect("GREAM_TEST_STACK is not set: only a stack of one's own may be broken")
+    }
+
+    async fn dev_stack(&self, arguments: &[&str]) {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let done = tokio::task::spawn_blocking(move || {
+            let output = Command::new(root().join("dev/stack")).args(&arguments).output().expect("dev/stack runs");
+            assert!(
+                output.status.success(),
+                "dev/stack {arguments:?}: {}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        });
+        done.await.expect("dev/stack ends");
+    }
+}
+
+/// The checkout.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
