@@ -4,10 +4,14 @@
 //! tested without a server, and a batch that failed can simply be carried out again.
 //! Doesn't: load or store anything. `workers` loads what [`market::Needs`] asks for and writes [`market::Changes`].
 
+pub mod breaker;
 pub mod coupon;
 pub mod deadline;
 pub mod ledger;
 pub mod market;
+pub mod payment;
+pub mod refund;
+pub mod retry;
 
 mod share;
 mod word;

@@ -1,0 +1,130 @@
+//! A refund: points that a user wants back as money, allocated to their own charges and paid leg by leg.
+//!
+//! ```text
+//!  refund:  requested ──(approved: allocate)──► paying ──(every leg ended)──► paid
+//!
+//!  leg:     planned ──► executing ──► paid
+//!                           └───────► moved   (Toss refuses for good: a new payout leg takes its place)
+//! ```
+//! Promises: legs add up to the refund, no leg exceeds what its charge has left, nobody else's charge is touched.
+//! Doesn't: call Toss ([`leg`] says when to), transfer money (payout legs are paid by hand), or lock anything.
+
+pub mod leg;
+
+#[cfg(test)]
+mod tests;
+
+use crate::word::words;
+use contracts::{CommandId, RefundId, UnixMs, UserId, Won};
+
+words! {
+    /// Where a refund stands.
+    State, "refund state", {
+        /// Points are held; an administrator decides.
+        Requested = "requested",
+        /// Allocated; its legs are being paid.
+        Paying = "paying",
+        /// Every leg is paid.
+        Paid = "paid",
+    }
+}
+
+words! {
+    /// Where a leg stands.
+    LegState, "refund leg state", {
+        /// Nothing was sent yet. Payout legs stay here until an administrator has paid them.
+        Planned = "planned",
+        /// A cancel was or is about to be sent.
+        Executing = "executing",
+        /// The money is on its way to the user.
+        Paid = "paid",
+        /// It could not be paid this way; another leg has taken its place.
+        Moved = "moved",
+    }
+}
+
+words! {
+    /// How a leg is paid.
+    Route, "refund route", {
+        /// By cancelling (a part of) a charge at Toss.
+        Cancel = "cancel",
+        /// By bank transfer.
+        Payout = "payout",
+    }
+}
+
+/// A refund has at most so many cancel legs; what they do not cover is paid out.
+pub const MAX_CANCEL_LEGS: usize = 50;
+
+/// A charge of the user's, and what can still be cancelled of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refundable {
+    /// Which charge.
+    pub order_id: String,
+    /// When it was made.
+    pub charged_at: UnixMs,
+    /// Its amount, less what was cancelled, less what unfinished legs have claimed.
+    pub left: Won,
+}
+
+/// A leg to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewLeg {
+    /// Give this much of a charge back.
+    Cancel {
+        /// Which charge.
+        order_id: String,
+        /// How much of it.
+        amount: Won,
+    },
+    /// Transfer this much.
+    Payout {
+        /// How much.
+        amount: Won,
+    },
+}
+
+impl NewLeg {
+    /// What it pays.
+    pub fn amount(&self) -> Won {
+        match self {
+            NewLeg::Cancel { amount, .. } | NewLeg::Payout { amount } => *amount,
+        }
+    }
+}
+
+/// Spreads `amount` over the user's charges, newest first (they are the likeliest to be cancellable still), and leaves
+/// the rest to one payout. An amount that is not positive has no legs.
+pub fn allocate(amount: Won, charges: &[Refundable]) -> Vec<NewLeg> {
+    let mut newest_first: Vec<&Refundable> = charges.iter().filter(|charge| charge.left > Won::ZERO).collect();
+    newest_first.sort_by(|a, b| b.charged_at.cmp(&a.charged_at).then_with(|| b.order_id.cmp(&a.order_id)));
+    let mut missing = amount.0.max(0);
+    let mut legs = Vec::new();
+    for charge in newest_first.into_iter().take(MAX_CANCEL_LEGS) {
+        let part = missing.min(charge.left.0);
+        if part == 0 {
+            break;
+        }
+        legs.push(NewLeg::Cancel { order_id: charge.order_id.clone(), amount: Won(part) });
+        missing -= part;
+    }
+    if missing > 0 {
+        legs.push(NewLeg::Payout { amount: Won(missing) });
+    }
+    legs
+}
+
+/// Whether legs in these states leave nothing to be paid. (A moved leg's amount is another leg's.)
+pub fn is_paid(legs: impl IntoIterator<Item = LegState>) -> bool {
+    legs.into_iter().all(|state| matches!(state, LegState::Paid | LegState::Moved))
+}
+
+/// The id of the command that pays a leg: the same however often the approval is carried out.
+pub fn leg_command(user: UserId, refund: RefundId, leg_no: u32) -> CommandId {
+    CommandId::derived(user, "refund_leg", &format!("{refund}-{leg_no}"))
+}
+
+/// The reason that is sent with a leg's cancel, by which the leg is recognised among a payment's cancels.
+pub fn cancel_reason(refund: RefundId, leg_no: u32) -> String {
+    format!("Gream refund {refund}-{leg_no}")
+}
