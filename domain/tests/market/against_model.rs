@@ -35,7 +35,7 @@ proptest! {
     fn batches_and_windows_of_any_size_change_nothing(
         steps in steps(100),
         sizes in prop::collection::vec(1_usize..40, 1..6),
-        window_slack in 0_u32..4,
+        window_slack in prop_oneof![2 => Just(0_u32), 1 => 1_u32..4],
     ) {
         let day = play(&steps);
         let database = carried_out(&day, &sizes, window_slack);
@@ -127,7 +127,9 @@ fn the_random_days_reach_everything() {
         let steps: Vec<Step> = steps(100).new_tree(&mut runner).unwrap().current();
         let day = play(&steps);
         day.answers.iter().for_each(|answer| *codes.entry(answer.code).or_default() += 1);
-        widened += carried_out(&day, &[5, 1, 20], 0).widened;
+        let database = carried_out(&day, &[5, 1, 20], 0);
+        compare(&day.end, &database);
+        widened += database.widened;
         let expired_by = |id| day.end.events.iter().any(|(by, event)| *by == id && is_expiry(event));
         let orders = &day.end.orders;
         retired_on_the_way += orders.iter().filter(|order| expired_by(order.command)).count();

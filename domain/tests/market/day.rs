@@ -89,7 +89,30 @@ pub fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
             accepted_ms,
             valid_ms,
         });
-    prop::collection::vec(step, 1..=most)
+    let mood = prop_oneof![2 => Just(None), 1 => Just(Some(Side::Buy)), 1 => Just(Some(Side::Sell))];
+    (mood, prop::collection::vec(step, 1..=most)).prop_map(|(mood, mut steps)| {
+        if let Some(most_want) = mood {
+            for step in &mut steps {
+                step.crowd(most_want);
+            }
+        }
+        steps
+    })
+}
+
+impl Step {
+    /// On a day when three people want the same, the book grows deep, much of it is the searcher's own, and a window
+    /// shows little of it.
+    fn crowd(&mut self, most_want: Side) {
+        let seldom = self.pick.is_multiple_of(4);
+        self.asked = match (self.asked, most_want) {
+            (Asked::PlaceBuy, Side::Sell) if !seldom => Asked::PlaceSell,
+            (Asked::PlaceSell, Side::Buy) if !seldom => Asked::PlaceBuy,
+            (asked, _) => asked,
+        };
+        self.user = if self.user <= 6 { 4 + self.user % 3 } else { self.user };
+        self.product = if self.product <= PRODUCTS { 1 } else { self.product };
+    }
 }
 
 /// Everybody's coupons: of each kind, twice over among the users.
