@@ -191,6 +191,20 @@ impl Market {
         becomes(&format!("{id} in state {state}"), Some(state.to_owned()), || self.state(id)).await;
     }
 
+    /// Runs the audit over the database, and fails the test when a rule is broken or something is still under way.
+    pub async fn audit_holds(&self) {
+        let sources = operator::Sources {
+            database: self.database.clone(),
+            journal: None,
+            broker: None,
+            sandbox: None,
+            partitions: self.partitions,
+            clock: self.clock.clone(),
+        };
+        let report = operator::audit_at_rest(&sources, crate::wait::PATIENCE).await.expect("the audit runs");
+        assert!(report.holds_at_rest(), "{}", serde_json::to_string_pretty(&report).expect("a report"));
+    }
+
     /// One number from the database.
     pub async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.database).await.expect(sql)
