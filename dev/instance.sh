@@ -101,24 +101,29 @@ secret() { # NAME
   printf '%s' "$value"
 }
 
-# What a client needs to know, as KEY=value lines.
+# What a client needs to know, as KEY=value lines. Tests (acceptance/src/servers.rs) make databases and virtual hosts of
+# their own, so theirs are addresses without one; only the instance `crash` may be broken by its tests.
 print_env() {
-  cat <<ENV
-GREAM_STACK=$instance
-GREAM_STACK_HOME=$home
-GREAM_STACK_MYSQL_URL=mysql://gream:$(secret mysql_password)@127.0.0.1:$mysql_port/gream
-GREAM_STACK_RABBITMQ_URL=amqp://gream:$(secret rabbitmq_password)@127.0.0.1:$amqp_port/gream
-GREAM_STACK_RABBITMQ_MANAGEMENT_URL=http://127.0.0.1:$management_port
-GREAM_STACK_RABBITMQ_METRICS_URL=http://127.0.0.1:$rabbitmq_metrics_port/metrics
-GREAM_STACK_RABBITMQ_ADMIN_USER=admin
-GREAM_STACK_RABBITMQ_ADMIN_PASSWORD=$(secret rabbitmq_admin_password)
-GREAM_STACK_REDIS_URL=redis://:$(secret redis_password)@127.0.0.1:$redis_port
-ENV
-  for_tests || return 0
-  # Tests also do what no application may: read-only servers, other users' connections, virtual hosts of their own.
-  cat <<ENV
-GREAM_STACK_MYSQL_ADMIN_URL=mysql://root:$(secret mysql_root_password)@127.0.0.1:$mysql_port/mysql
-ENV
+  local mysql rabbitmq redis
+  mysql=gream:$(secret mysql_password)@127.0.0.1:$mysql_port
+  rabbitmq=gream:$(secret rabbitmq_password)@127.0.0.1
+  redis=redis://:$(secret redis_password)@127.0.0.1:$redis_port/0
+  if for_tests; then
+    say "GREAM_TEST_DATABASE_URL=mysql://$mysql"
+    say "GREAM_TEST_DATABASE_ADMIN_URL=mysql://root:$(secret mysql_root_password)@127.0.0.1:$mysql_port"
+    say "GREAM_TEST_RABBITMQ_URL=amqp://$rabbitmq:$amqp_port"
+    say "GREAM_TEST_RABBITMQ_HTTP=http://$rabbitmq:$management_port"
+    say "GREAM_TEST_REDIS_URL=$redis"
+    [ "$instance" != crash ] || say "GREAM_TEST_STACK=$instance"
+  else
+    say "DATABASE_URL=mysql://$mysql/gream"
+    say "RABBITMQ_URL=amqp://$rabbitmq:$amqp_port/gream"
+    say "RABBITMQ_PAGE=http://127.0.0.1:$management_port"
+    say "RABBITMQ_PAGE_USER=admin"
+    say "RABBITMQ_PAGE_PASSWORD=$(secret rabbitmq_admin_password)"
+    say "RABBITMQ_METRICS=http://127.0.0.1:$rabbitmq_metrics_port/metrics"
+    say "REDIS_URL=$redis"
+  fi
 }
 
 # Is this an instance in which tests make databases and virtual hosts of their own?

@@ -49,14 +49,15 @@ CONF
   (umask 077 && rabbitmq_users >"$folder/definitions/users.json")
 }
 
-# Both are in the folder of definitions, which the node reads at every start. `gream` is what the application is;
-# `admin` is for people and their page (moving messages needs the administrator tag).
+# Read at every start. `gream` is what the application is; `admin` is for people and their page (moving messages needs
+# the administrator tag). Tests make virtual hosts, so there `gream` is an administrator too.
 rabbitmq_users() {
-  local all='"configure": ".*", "write": ".*", "read": ".*"'
+  local tags='' all='"configure": ".*", "write": ".*", "read": ".*"'
+  ! for_tests || tags=administrator
   cat <<JSON
 {
   "users": [
-    {"name": "gream", "password": "$(secret rabbitmq_password)", "tags": ""},
+    {"name": "gream", "password": "$(secret rabbitmq_password)", "tags": "$tags"},
     {"name": "admin", "password": "$(secret rabbitmq_admin_password)", "tags": "administrator"}
   ],
   "vhosts": [{"name": "gream"}],

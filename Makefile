@@ -1,0 +1,34 @@
+# The commands of this project. Settings, as variables of make or of the environment:
+#   GREAM_BASE_PORT   the first of 120 ports that the local stack uses (27600); another for another checkout
+#   CARGO_TARGET_DIR  where cargo builds (target)
+#   GREAM_TOOLS       where make test installs cargo's tools (~/.cache/gream/tools)
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test down status logs clean-data
+
+# Given to make, they are meant for the scripts too.
+export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS
+ifeq ($(strip $(CARGO_TARGET_DIR)),)
+unexport CARGO_TARGET_DIR
+endif
+
+help: ## This list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+run: ## Start everything, play a market day into it, print the report; leaves it running.
+	@dev/run
+
+test: ## Formatting, lints and every test, against real servers of its own.
+	@dev/test
+
+down: ## Stop what make run or an interrupted make test left running.
+	@dev/down
+
+status: ## Who runs, and where.
+	@dev/stack status; servers=$$?; dev/processes status && exit $$servers
+
+logs: ## The end of every process's log.
+	@dev/processes logs
+
+clean-data: ## Stop everything, and forget all data, secrets and reports.
+	@dev/down && rm -rf .gream
