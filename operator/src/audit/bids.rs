@@ -152,8 +152,9 @@ fn misplaced(row: &Numbered, partitions: PartitionCount) -> Option<String> {
         ));
     }
     let sequence = row.largest >> contracts::partition::PARTITION_BITS;
-    (row.last_sequence.is_none_or(|last| sequence > last))
-        .then(|| format!("bid {id} is number {sequence} of partition {expected}, which gave out {:?}", row.last_sequence))
+    (row.last_sequence.is_none_or(|last| sequence > last)).then(|| {
+        format!("bid {id} is number {sequence} of partition {expected}, which gave out {:?}", row.last_sequence)
+    })
 }
 
 #[cfg(test)]

@@ -100,7 +100,9 @@ pub(super) fn compare(expected: &Expected, queues: &Queues) -> Check {
         let dead = queues.messages(&role.dead_letter_queue());
         let missing = suspended.saturating_sub(dead);
         if missing > replayed {
-            check.findings.add(format!("{suspended} commands of role {role} are suspended, but {dead} dead letters lie there"));
+            check
+                .findings
+                .add(format!("{suspended} commands of role {role} are suspended, but {dead} dead letters lie there"));
         }
         replayed = replayed.saturating_sub(missing);
     }

@@ -21,7 +21,9 @@ pub(super) async fn figures(snapshot: &mut Snapshot, now: UnixMs) -> Result<Figu
         if row.state == "rejected" {
             *figures.rejected_by_code.entry(u32::try_from(row.result_code).unwrap_or(0)).or_default() += commands;
         }
-        if row.state == "suspended" && let Ok(kind) = row.kind.parse::<Kind>() {
+        if row.state == "suspended"
+            && let Ok(kind) = row.kind.parse::<Kind>()
+        {
             *figures.suspended.entry(Role::of(kind).as_str().to_owned()).or_default() += commands;
         }
         *figures.commands.entry(row.kind).or_default().entry(row.state).or_default() += commands;
@@ -75,12 +77,10 @@ pub(super) async fn without_row_now(pool: &MySqlPool, ids: &[CommandId]) -> Resu
     let mut without = Vec::new();
     for id in ids {
         let bytes = id.bytes();
-        let found = sqlx::query_scalar!(
-            r#"SELECT COUNT(*) AS "n!: i64" FROM commands WHERE command_id = ?"#,
-            bytes.as_slice()
-        )
-        .fetch_one(pool)
-        .await?;
+        let found =
+            sqlx::query_scalar!(r#"SELECT COUNT(*) AS "n!: i64" FROM commands WHERE command_id = ?"#, bytes.as_slice())
+                .fetch_one(pool)
+                .await?;
         if found == 0 {
             without.push(*id);
         }

@@ -1,11 +1,7 @@
 //! The clients' journal against the `commands` table: every accepted command has exactly one outcome, and it is the
 //! one that the client was told.
 
-use super::{
-    AuditError,
-    report::Check,
-    snapshot::Snapshot,
-};
+use super::{AuditError, report::Check, snapshot::Snapshot};
 use contracts::{CommandId, CommandState, Kind, UserId, client_journal::Line};
 use futures_util::TryStreamExt;
 use serde_json::Value;

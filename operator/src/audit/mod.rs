@@ -95,8 +95,7 @@ pub enum AuditError {
 pub async fn audit(sources: &Sources) -> Result<AuditReport, AuditError> {
     let began = Instant::now();
     let taken_at = sources.clock.now();
-    let http =
-        Client::builder().timeout(HTTP_LIMIT).build().map_err(|error| AuditError::Http(error.to_string()))?;
+    let http = Client::builder().timeout(HTTP_LIMIT).build().map_err(|error| AuditError::Http(error.to_string()))?;
     let journal = sources.journal.as_deref().map(journal::Journal::read).transpose()?;
     let sandbox = sources.sandbox.as_ref().map(|base_url| toss::Sandbox { http: &http, base_url });
     let mut entries = Vec::new();

@@ -51,3 +51,22 @@ macro_rules! check {
 }
 
 pub(super) use check;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::mysql::MySqlPoolOptions;
+
+    #[tokio::test]
+    async fn nothing_can_be_written() {
+        let server = std::env::var("GREAM_TEST_DATABASE_URL")
+            .expect("GREAM_TEST_DATABASE_URL is not set: run the tests by `make test`, or see dev/test");
+        let pool = MySqlPoolOptions::new().connect(&format!("{server}/mysql")).await.unwrap();
+        let mut snapshot = Snapshot::take(&pool).await.unwrap();
+        // It would change nothing even if it were allowed.
+        let write = snapshot.connection().execute("DELETE FROM help_topic WHERE FALSE").await;
+        let error = write.unwrap_err().to_string();
+        assert!(error.contains("READ ONLY"), "{error}");
+        snapshot.end().await.unwrap();
+    }
+}

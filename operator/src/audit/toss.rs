@@ -117,7 +117,9 @@ pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64) ->
         }
     }
     for (order_id, AtToss { before, .. }) in orders.into_iter().filter(|(_, order)| order.before != Moved::default()) {
-        check.findings.add(format!("order {order_id}: the sandbox took {} won, and no payment says so", before.captured));
+        check
+            .findings
+            .add(format!("order {order_id}: the sandbox took {} won, and no payment says so", before.captured));
     }
     (check, net)
 }
