@@ -1,0 +1,104 @@
+//! What only administrators may do.
+
+use crate::{
+    auth::Administrator,
+    commands::{Ask, Identity, Wishes},
+    context::{Api, Shared},
+    envelope::{Answer, Failure, Nothing},
+    pictures::PictureFile,
+    request::{PathId, Upload, upload::FILE},
+};
+use axum::{extract::State, response::Response};
+use contracts::{Command, RefundId, ResultCode};
+use platform::database::is_duplicate;
+use serde::Serialize;
+
+/// Refunds in one answer, oldest first.
+const MAX_REFUNDS: i64 = 500;
+const MAX_BRAND_CHARS: usize = 60;
+const MAX_NAME_CHARS: usize = 120;
+const MAX_DESCRIPTION_CHARS: usize = 2_000;
+
+/// `POST /api/admin/products`.
+pub(crate) async fn add_product(
+    State(api): State<Shared>,
+    _: Administrator,
+    Upload { mut fields, file }: Upload,
+) -> Result<Answer<Nothing>, Failure> {
+    let (brand, name) = (fields.line("brand", MAX_BRAND_CHARS), fields.line("name", MAX_NAME_CHARS));
+    let description = fields.optional_text("description", MAX_DESCRIPTION_CHARS).unwrap_or_default();
+    let price = fields.price(&api.config.market);
+    let picture = PictureFile::recognise(fields.valid_with(FILE, file)?)?;
+
+    let image = api.store_product_picture(&picture).await?;
+    let insert = sqlx::query!(
+        "INSERT INTO products (brand, name, description, price, image_url, created_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        brand,
+        name,
+        description,
+        price.0,
+        image,
+        api.clock.now().0
+    );
+    let insert = async {
+        insert.execute(&api.database).await.map_err(|error| {
+            if is_duplicate(&error) { ResultCode::ProductNameTaken.into() } else { Failure::from(error) }
+        })
+    };
+    api.within(insert).await?;
+    Ok(Answer(Nothing {}))
+}
+
+/// A refund that awaits approval.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names, reason = "these are the contract's names")]
+pub(crate) struct Refund {
+    refund_id: i64,
+    user_id: i64,
+    refund_point: i64,
+    refund_bank: String,
+    refund_account_number: String,
+}
+
+/// `GET /api/admin/refunds`: with the account numbers opened, for whoever pays.
+pub(crate) async fn refunds(State(api): State<Shared>, _: Administrator) -> Result<Answer<Vec<Refund>>, Failure> {
+    let read = sqlx::query!(
+        "SELECT refund_id, user_id, amount, bank, account_cipher, account_masked FROM refunds
+         WHERE state = 'requested' ORDER BY refund_id LIMIT ?",
+        MAX_REFUNDS
+    );
+    let rows = api.within(read.fetch_all(&api.database)).await?;
+    let refunds = rows.into_iter().map(|row| Refund {
+        refund_id: row.refund_id,
+        user_id: row.user_id,
+        refund_point: row.amount,
+        refund_bank: row.bank,
+        refund_account_number: opened(&api, row.refund_id, &row.account_cipher, row.account_masked),
+    });
+    Ok(Answer(refunds.collect()))
+}
+
+/// One account that cannot be opened must not hide the others.
+fn opened(api: &Api, refund: i64, sealed: &str, masked: String) -> String {
+    api.cipher.open(sealed).unwrap_or_else(|error| {
+        tracing::error!(refund, %error, "a refund's account number stays masked");
+        masked
+    })
+}
+
+/// `DELETE /api/admin/refund/{id}`: approves. However often an administrator clicks, it is one command.
+pub(crate) async fn approve_refund(
+    State(api): State<Shared>,
+    Administrator(caller): Administrator,
+    wishes: Wishes,
+    id: PathId,
+) -> Result<Response, Failure> {
+    let id = id.known().ok_or(ResultCode::RefundNotFound)?;
+    // A refund that does not exist yet must not be asked for: the refusal would be its outcome for ever.
+    let read = sqlx::query_scalar!("SELECT refund_id FROM refunds WHERE refund_id = ?", id);
+    api.within(read.fetch_optional(&api.database)).await?.ok_or(ResultCode::RefundNotFound)?;
+    let command = Command::ApproveRefund { refund: RefundId(id) };
+    let identity = Identity::ByNature(id.to_string());
+    api.submit(&wishes, Ask { user: caller.user, at: api.clock.now(), identity, command }).await
+}

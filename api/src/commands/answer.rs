@@ -1,0 +1,78 @@
+//! From an outcome to the REST contract's answer.
+
+use crate::envelope::{Failure, respond};
+use axum::{
+    http::{HeaderValue, header},
+    response::Response,
+};
+use contracts::{CommandId, CommandState, Fingerprint, Outcome, ResultCode};
+use serde_json::json;
+
+/// The answer to a request with this fingerprint.
+pub(super) fn of_outcome(outcome: &Outcome, asked: Fingerprint) -> Result<Response, Failure> {
+    if outcome.fingerprint != asked {
+        return Err(ResultCode::KeyReused.into());
+    }
+    match outcome.state {
+        CommandState::Done => Ok(respond(200, ResultCode::Ok, &outcome.data)),
+        CommandState::Rejected if outcome.code == ResultCode::InvalidInput => Err(Failure::invalid_fields(&[])),
+        CommandState::Rejected => Err(outcome.code.into()),
+        CommandState::Discarded => Err(ResultCode::CommandDiscarded.into()),
+        // Not an outcome. Nobody sends these; if somebody does, the client hears what is true.
+        CommandState::Accepted | CommandState::Executing | CommandState::Retrying | CommandState::Suspended => {
+            Ok(pending(outcome.id, outcome.state))
+        }
+    }
+}
+
+/// 202, with the state and where to ask again.
+pub(super) fn accepted(id: CommandId, state: CommandState, location: &str) -> Result<Response, Failure> {
+    let mut response = pending(id, state);
+    let location = HeaderValue::from_str(location).map_err(|_| ResultCode::Unexpected)?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+fn pending(id: CommandId, state: CommandState) -> Response {
+    respond(202, ResultCode::Ok, json!({ "commandId": id, "state": state }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contracts::{UnixMs, UserId};
+
+    const OURS: Fingerprint = Fingerprint([1; 32]);
+
+    fn outcome(state: CommandState, code: ResultCode) -> Outcome {
+        let id = CommandId::derived(UserId(1), "a", "b");
+        Outcome { id, fingerprint: OURS, state, code, data: json!({"buyId": 9}), finished_at: UnixMs(1) }
+    }
+
+    #[test]
+    fn each_end_has_its_answer() {
+        let done = of_outcome(&outcome(CommandState::Done, ResultCode::Ok), OURS).unwrap();
+        assert_eq!(done.status(), 200);
+        let code = |state, code| of_outcome(&outcome(state, code), OURS).unwrap_err().code();
+        assert_eq!(code(CommandState::Rejected, ResultCode::NotEnoughPoints), ResultCode::NotEnoughPoints);
+        assert_eq!(code(CommandState::Rejected, ResultCode::InvalidInput), ResultCode::InvalidInput);
+        assert_eq!(code(CommandState::Discarded, ResultCode::Ok), ResultCode::CommandDiscarded);
+    }
+
+    #[test]
+    fn whoever_sent_another_body_under_the_same_key_is_told_so() {
+        let other = Fingerprint([2; 32]);
+        for state in [CommandState::Done, CommandState::Rejected, CommandState::Discarded] {
+            let failure = of_outcome(&outcome(state, ResultCode::Ok), other).unwrap_err();
+            assert_eq!(failure.code(), ResultCode::KeyReused);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finished_says_where_to_ask() {
+        let id = CommandId::derived(UserId(1), "a", "b");
+        let response = accepted(id, CommandState::Retrying, "/api/commands/x?o=1").unwrap();
+        assert_eq!(response.status(), 202);
+        assert_eq!(response.headers()["location"], "/api/commands/x?o=1");
+    }
+}

@@ -1,0 +1,183 @@
+//! The way of a command through the API: identify, register for the outcome, publish, wait, answer.
+//!
+//! ```text
+//! submit ──► register ──► publish ──► wait ──► outcome ──────────► 200, or the code's status
+//!              │ full       │ not confirmed       │ none in time
+//!              ▼            ▼                     ▼
+//!             503          503            look once ─► 202 and where to ask
+//! ```
+
+pub(crate) mod address;
+mod answer;
+pub(crate) mod lookup;
+pub(crate) mod poll;
+pub(crate) mod status;
+pub(crate) mod waiters;
+mod wishes;
+
+pub(crate) use wishes::Wishes;
+
+use crate::{context::Api, envelope::Failure};
+use axum::response::Response;
+use contracts::{
+    Command, CommandId, CommandState, Envelope, Kind, UnixMs, UserId,
+    dead_letter::HEADER_ORIGIN,
+    topology::{COMMANDS_EXCHANGE, Role, origin, routing_key},
+};
+use platform::rabbitmq::{Message, PublishError};
+use rand::RngCore;
+use std::time::{Duration, Instant};
+use waiters::Waiter;
+
+/// No client waits longer, whatever it prefers.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// What is left of `http.request_timeout_ms` for everything but the wait.
+const BESIDE_THE_WAIT: Duration = Duration::from_secs(5);
+/// While the process stops, a wait is cut to this.
+const WAIT_WHILE_STOPPING: Duration = Duration::from_secs(2);
+
+/// What makes a repeated request the same command.
+pub(crate) enum Identity {
+    /// The client's `Idempotency-Key`; without one every request is a command of its own.
+    ByClient,
+    /// The thing itself: it can be asked for only once, however often somebody clicks.
+    ByNature(String),
+}
+
+/// Somebody asks for something.
+pub(crate) struct Ask {
+    pub(crate) user: UserId,
+    pub(crate) at: UnixMs,
+    pub(crate) identity: Identity,
+    pub(crate) command: Command,
+}
+
+impl Api {
+    /// Sends a command on its way and answers as soon as its outcome, or the client's patience, allows.
+    pub(crate) async fn submit(&self, wishes: &Wishes, ask: Ask) -> Result<Response, Failure> {
+        let kind = ask.command.kind();
+        let id = command_id(wishes, &ask);
+        let Some(routing_key) = routing_key(&ask.command, self.partitions) else {
+            return Err(Failure::invalid("id", "존재할 수 없는 식별자입니다."));
+        };
+        let valid_until = self.valid_for_ms(kind).map(|ms| ask.at.plus_ms(ms));
+        let envelope = Envelope::new(id, ask.user, ask.at, valid_until, ask.command);
+
+        let wait = self.wait(wishes, kind);
+        let waiter = if wait.is_zero() { None } else { Some(self.register(id)?) };
+        self.publish(wishes, &envelope, &routing_key, waiter.is_some()).await?;
+        metrics::counter!("gream_commands_accepted_total", "kind" => kind.as_str()).increment(1);
+        tracing::debug!(command = %id, %kind, "accepted");
+
+        let Some(waiter) = waiter else { return self.accepted(&envelope, CommandState::Accepted) };
+        let began = Instant::now();
+        let outcome = waiter.outcome(self.patience(wait)).await;
+        metrics::histogram!("gream_command_wait_seconds", "kind" => kind.as_str()).record(began.elapsed());
+        match outcome {
+            Some(outcome) => answer::of_outcome(&outcome, envelope.fingerprint),
+            None => self.look_once(&envelope).await,
+        }
+    }
+
+    /// Prices age; payments and refunds do not.
+    fn valid_for_ms(&self, kind: Kind) -> Option<i64> {
+        match kind {
+            Kind::BuyNow | Kind::SellNow => Some(self.config.commands.instant_valid_ms),
+            Kind::PlaceBuyBid | Kind::PlaceSellBid | Kind::CancelBid | Kind::ExpireBids => {
+                Some(self.config.commands.bid_valid_ms)
+            }
+            Kind::ConfirmCharge | Kind::RequestRefund | Kind::ApproveRefund | Kind::CancelCharge => None,
+        }
+    }
+
+    fn wait(&self, wishes: &Wishes, kind: Kind) -> Duration {
+        let http = &self.config.http;
+        let usual_ms = if Role::of(kind) == Role::Bid { http.bid_wait_ms } else { http.payment_wait_ms };
+        let longest = Duration::from_millis(http.request_timeout_ms).saturating_sub(BESIDE_THE_WAIT).min(LONGEST_WAIT);
+        wishes.wait.unwrap_or(Duration::from_millis(usual_ms)).min(longest)
+    }
+
+    /// Resolves when it is time to stop waiting.
+    async fn patience(&self, wait: Duration) {
+        let stopping = async {
+            self.shutdown.requested().await;
+            tokio::time::sleep(WAIT_WHILE_STOPPING).await;
+        };
+        tokio::select! { () = tokio::time::sleep(wait) => (), () = stopping => () }
+    }
+
+    fn register(&self, id: CommandId) -> Result<Waiter, Failure> {
+        self.waiters.register(id).ok_or_else(|| {
+            metrics::counter!("gream_commands_refused_total", "reason" => "waiters_full").increment(1);
+            Failure::not_accepted(id)
+        })
+    }
+
+    async fn publish(
+        &self,
+        wishes: &Wishes,
+        envelope: &Envelope,
+        routing_key: &str,
+        reply: bool,
+    ) -> Result<(), Failure> {
+        let message = Message {
+            exchange: COMMANDS_EXCHANGE.to_owned(),
+            routing_key: routing_key.to_owned(),
+            payload: envelope.encode(),
+            message_id: envelope.id.to_string(),
+            reply_to: reply.then(|| self.instance.clone()),
+            mandatory: true,
+            ..Message::default()
+        };
+        let mut message = message.with_header(HEADER_ORIGIN, &origin(routing_key));
+        if let Some(traceparent) = &wishes.traceparent {
+            message = message.with_header(wishes::TRACEPARENT, traceparent);
+        }
+        self.publisher.publish(&message).await.map_err(|error| {
+            let reason = reason(&error);
+            metrics::counter!("gream_commands_refused_total", "reason" => reason).increment(1);
+            tracing::warn!(command = %envelope.id, %error, "not accepted: the client is told 503");
+            Failure::not_accepted(envelope.id)
+        })
+    }
+
+    /// Nobody told the outcome in time: perhaps it was lost on the way, so the truth is asked once.
+    async fn look_once(&self, envelope: &Envelope) -> Result<Response, Failure> {
+        match self.within(lookup::row(&self.database, envelope.id)).await {
+            Ok(Some(row)) => match row.outcome() {
+                Some(outcome) => answer::of_outcome(&outcome, envelope.fingerprint),
+                None if row.fingerprint != envelope.fingerprint => Err(contracts::ResultCode::KeyReused.into()),
+                None => self.accepted(envelope, row.state),
+            },
+            // It is on its queue, whatever the database says at the moment.
+            Ok(None) | Err(_) => self.accepted(envelope, CommandState::Accepted),
+        }
+    }
+
+    fn accepted(&self, envelope: &Envelope, state: CommandState) -> Result<Response, Failure> {
+        answer::accepted(envelope.id, state, &address::location(&self.signer, envelope))
+    }
+}
+
+fn command_id(wishes: &Wishes, ask: &Ask) -> CommandId {
+    let operation = ask.command.kind().as_str();
+    match (&ask.identity, &wishes.idempotency_key) {
+        (Identity::ByNature(key), _) | (Identity::ByClient, Some(key)) => CommandId::derived(ask.user, operation, key),
+        (Identity::ByClient, None) => {
+            let mut random = [0; 10];
+            rand::rng().fill_bytes(&mut random);
+            CommandId::fresh(ask.at, random)
+        }
+    }
+}
+
+fn reason(error: &PublishError) -> &'static str {
+    match error {
+        PublishError::Away => "broker_away",
+        PublishError::Blocked => "broker_blocked",
+        PublishError::Busy => "channels_busy",
+        PublishError::Refused => "queue_full",
+        PublishError::Unroutable { .. } => "unroutable",
+        PublishError::Unknown(_) => "unconfirmed",
+    }
+}

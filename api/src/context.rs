@@ -1,0 +1,78 @@
+//! What every handler works with.
+
+use crate::{
+    Dependencies, ServeError,
+    auth::{passwords::Passwords, sessions::Sessions, tokens::Tokens},
+    commands::waiters::Waiters,
+    envelope::Failure,
+    products::known::KnownProducts,
+    request::upload::MAX_UPLOADS,
+    signature::Signer,
+};
+use contracts::PartitionCount;
+use platform::{Clock, Config, Shutdown, cipher::AccountCipher, pictures::PictureStore, rabbitmq::Publisher};
+use sqlx::MySqlPool;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+/// Handed to every handler.
+pub(crate) type Shared = Arc<Api>;
+
+/// One instance of the API.
+pub(crate) struct Api {
+    /// Its name: workers publish outcomes to it.
+    pub(crate) instance: String,
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Clock,
+    pub(crate) database: MySqlPool,
+    pub(crate) publisher: Publisher,
+    pub(crate) pictures: PictureStore,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) partitions: PartitionCount,
+    pub(crate) cipher: AccountCipher,
+    pub(crate) signer: Signer,
+    pub(crate) tokens: Tokens,
+    pub(crate) passwords: Passwords,
+    pub(crate) sessions: Sessions,
+    pub(crate) products: KnownProducts,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) uploads: Arc<Semaphore>,
+}
+
+impl Api {
+    pub(crate) fn new(dependencies: Dependencies) -> Result<Self, ServeError> {
+        let Dependencies { config, clock, database, publisher, pictures, shutdown } = dependencies;
+        Ok(Self {
+            instance: format!("api-{}", Uuid::from_u128(rand::random())),
+            partitions: PartitionCount::new(config.partitions.count).ok_or(ServeError::PartitionCount)?,
+            cipher: AccountCipher::new(config.account_cipher.key.expose()).ok_or(ServeError::CipherKey)?,
+            signer: Signer::new(&config.auth.address_secret)?,
+            tokens: Tokens::new(&config.auth),
+            passwords: Passwords::new(config.auth.max_password_hashes).map_err(|_| ServeError::Passwords)?,
+            sessions: Sessions::new(),
+            products: KnownProducts::new(),
+            waiters: Arc::new(Waiters::new(config.http.max_in_flight)),
+            uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            config,
+            clock,
+            database,
+            publisher,
+            pictures,
+            shutdown,
+        })
+    }
+
+    /// Gives up on `work` after `database.statement_timeout_ms`: then, as when the database is away, 503.
+    pub(crate) async fn within<T, E: Into<Failure>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        let limit = Duration::from_millis(self.config.database.statement_timeout_ms);
+        let Ok(result) = tokio::time::timeout(limit, work).await else {
+            tracing::warn!("the database did not answer within database.statement_timeout_ms");
+            return Err(Failure::away());
+        };
+        result.map_err(Into::into)
+    }
+}

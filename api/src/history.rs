@@ -1,0 +1,162 @@
+//! The caller's own bids and trades, newest first.
+
+use crate::{
+    auth::Caller,
+    context::Shared,
+    envelope::{Answer, Failure},
+    seoul::{local, local_end},
+};
+use axum::extract::State;
+use contracts::UnixMs;
+use serde::Serialize;
+
+/// Rows in one answer.
+const MAX_ROWS: i64 = 500;
+
+/// Something the caller bought.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Bought {
+    order_id: i64,
+    order_created_at: String,
+    expected_price: i64,
+    final_price: i64,
+    product_id: i64,
+    product_brand: String,
+    product_name: String,
+    gifticon_id: i64,
+    gifticon_url: String,
+}
+
+/// An open buy bid of the caller's.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Buying {
+    buy_id: i64,
+    product_id: i64,
+    product_brand: String,
+    product_name: String,
+    coupon_id: Option<i64>,
+    coupon_name: Option<String>,
+    price: i64,
+    /// What the bid holds: the price after the coupon.
+    discount_price: i64,
+}
+
+/// Something the caller sold.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Sold {
+    order_id: i64,
+    traded_date: String,
+    final_price: i64,
+    product_id: i64,
+    product_brand: String,
+    product_name: String,
+    /// Misspelt as the front end reads it.
+    #[serde(rename = "iamgeUrl")]
+    image_url: String,
+}
+
+/// An open sell bid of the caller's.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Selling {
+    sell_id: i64,
+    sell_price: i64,
+    bid_started_at: String,
+    bid_deadline_at: String,
+    product_id: i64,
+    product_brand: String,
+    product_name: String,
+    gifticon_id: Option<i64>,
+    gifticon_image_url: Option<String>,
+}
+
+/// `GET /api/buy/history/end`.
+pub(crate) async fn bought(State(api): State<Shared>, caller: Caller) -> Result<Answer<Vec<Bought>>, Failure> {
+    let read = sqlx::query!(
+        "SELECT o.order_id, o.traded_at_ms, o.price, o.final_price, o.product_id, p.brand, p.name, o.gifticon_id
+         FROM orders o JOIN products p ON p.product_id = o.product_id
+         WHERE o.buyer_id = ? ORDER BY o.traded_at_ms DESC, o.order_id DESC LIMIT ?",
+        caller.user.0,
+        MAX_ROWS
+    );
+    let rows = api.within(read.fetch_all(&api.database)).await?;
+    let bought = rows.into_iter().map(|row| Bought {
+        order_id: row.order_id,
+        order_created_at: local(UnixMs(row.traded_at_ms)),
+        expected_price: row.price,
+        final_price: row.final_price,
+        product_id: row.product_id,
+        product_brand: row.brand,
+        product_name: row.name,
+        gifticon_id: row.gifticon_id,
+        gifticon_url: api.gifticon_address(row.gifticon_id),
+    });
+    Ok(Answer(bought.collect()))
+}
+
+/// `GET /api/buy/history/onprogress`.
+pub(crate) async fn buying(State(api): State<Shared>, caller: Caller) -> Result<Answer<Vec<Buying>>, Failure> {
+    let read = sqlx::query_as!(
+        Buying,
+        "SELECT b.bid_id AS buy_id, b.product_id, p.brand AS product_brand, p.name AS product_name, b.coupon_id,
+                c.name AS coupon_name, b.price, b.hold AS discount_price
+         FROM bids b JOIN products p ON p.product_id = b.product_id LEFT JOIN coupons c ON c.coupon_id = b.coupon_id
+         WHERE b.user_id = ? AND b.state = 'open' AND b.side = 'buy' AND b.deadline_ms > ?
+         ORDER BY b.placed_at_ms DESC, b.bid_id DESC LIMIT ?",
+        caller.user.0,
+        api.clock.now().0,
+        MAX_ROWS
+    );
+    Ok(Answer(api.within(read.fetch_all(&api.database)).await?))
+}
+
+/// `GET /api/sell/history/end`.
+pub(crate) async fn sold(State(api): State<Shared>, caller: Caller) -> Result<Answer<Vec<Sold>>, Failure> {
+    let read = sqlx::query!(
+        "SELECT o.order_id, o.traded_at_ms, o.final_price, o.product_id, p.brand, p.name, o.gifticon_id
+         FROM orders o JOIN products p ON p.product_id = o.product_id
+         WHERE o.seller_id = ? ORDER BY o.traded_at_ms DESC, o.order_id DESC LIMIT ?",
+        caller.user.0,
+        MAX_ROWS
+    );
+    let rows = api.within(read.fetch_all(&api.database)).await?;
+    let sold = rows.into_iter().map(|row| Sold {
+        order_id: row.order_id,
+        traded_date: local(UnixMs(row.traded_at_ms)),
+        final_price: row.final_price,
+        product_id: row.product_id,
+        product_brand: row.brand,
+        product_name: row.name,
+        image_url: api.gifticon_address(row.gifticon_id),
+    });
+    Ok(Answer(sold.collect()))
+}
+
+/// `GET /api/sell/history/onprogress`.
+pub(crate) async fn selling(State(api): State<Shared>, caller: Caller) -> Result<Answer<Vec<Selling>>, Failure> {
+    let read = sqlx::query!(
+        "SELECT b.bid_id, b.price, b.placed_at_ms, b.deadline_ms, b.product_id, p.brand, p.name, b.gifticon_id
+         FROM bids b JOIN products p ON p.product_id = b.product_id
+         WHERE b.user_id = ? AND b.state = 'open' AND b.side = 'sell' AND b.deadline_ms > ?
+         ORDER BY b.placed_at_ms DESC, b.bid_id DESC LIMIT ?",
+        caller.user.0,
+        api.clock.now().0,
+        MAX_ROWS
+    );
+    let rows = api.within(read.fetch_all(&api.database)).await?;
+    let selling = rows.into_iter().map(|row| Selling {
+        sell_id: row.bid_id,
+        sell_price: row.price,
+        bid_started_at: local(UnixMs(row.placed_at_ms)),
+        bid_deadline_at: local_end(UnixMs(row.deadline_ms)),
+        product_id: row.product_id,
+        product_brand: row.brand,
+        product_name: row.name,
+        gifticon_id: row.gifticon_id,
+        gifticon_image_url: row.gifticon_id.map(|id| api.gifticon_address(id)),
+    });
+    Ok(Answer(selling.collect()))
+}

@@ -1,0 +1,96 @@
+//! A product's market: price levels of its open bids, and its trades.
+
+use crate::{
+    context::Shared,
+    envelope::{Answer, Failure},
+    request::{PathId, Query},
+    seoul::local,
+};
+use axum::extract::State;
+use contracts::UnixMs;
+use serde::Serialize;
+
+/// Trades in one answer, newest first.
+const MAX_TRADES: i64 = 100;
+
+/// Sell bids of one price.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SellLevel {
+    sell_price: i64,
+    quantity: i64,
+}
+
+/// Buy bids of one price.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BuyLevel {
+    buy_price: i64,
+    quantity: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names, reason = "these are the contract's names")]
+pub(crate) struct Trade {
+    id: i64,
+    final_price: i64,
+    trade_date: String,
+}
+
+/// What is offered, lowest price first. A bid past its deadline is not on offer, whether or not it was retired yet.
+pub(crate) async fn sell_levels(
+    State(api): State<Shared>,
+    id: PathId,
+    Query(mut query): Query,
+) -> Result<Answer<Vec<SellLevel>>, Failure> {
+    let page = query.page();
+    query.valid()?;
+    let product = api.product(id).await?;
+    let read = sqlx::query_as!(
+        SellLevel,
+        "SELECT price AS sell_price, COUNT(*) AS quantity FROM bids
+         WHERE product_id = ? AND side = 'sell' AND state = 'open' AND deadline_ms > ?
+         GROUP BY price ORDER BY price LIMIT ? OFFSET ?",
+        product.0,
+        api.clock.now().0,
+        page.size,
+        page.offset
+    );
+    Ok(Answer(api.within(read.fetch_all(&api.database)).await?))
+}
+
+/// What is wanted, highest price first; likewise.
+pub(crate) async fn buy_levels(
+    State(api): State<Shared>,
+    id: PathId,
+    Query(mut query): Query,
+) -> Result<Answer<Vec<BuyLevel>>, Failure> {
+    let page = query.page();
+    query.valid()?;
+    let product = api.product(id).await?;
+    let read = sqlx::query_as!(
+        BuyLevel,
+        "SELECT price AS buy_price, COUNT(*) AS quantity FROM bids
+         WHERE product_id = ? AND side = 'buy' AND state = 'open' AND deadline_ms > ?
+         GROUP BY price ORDER BY price DESC LIMIT ? OFFSET ?",
+        product.0,
+        api.clock.now().0,
+        page.size,
+        page.offset
+    );
+    Ok(Answer(api.within(read.fetch_all(&api.database)).await?))
+}
+
+/// The last trades. A product's orders are numbered by one sequence, so the newest has the highest number.
+pub(crate) async fn trades(State(api): State<Shared>, id: PathId) -> Result<Answer<Vec<Trade>>, Failure> {
+    let product = api.product(id).await?;
+    let read = sqlx::query!(
+        "SELECT order_id, final_price, traded_at_ms FROM orders WHERE product_id = ? ORDER BY order_id DESC LIMIT ?",
+        product.0,
+        MAX_TRADES
+    );
+    let rows = api.within(read.fetch_all(&api.database)).await?;
+    let trade = |id, final_price, at| Trade { id, final_price, trade_date: local(UnixMs(at)) };
+    Ok(Answer(rows.into_iter().map(|row| trade(row.order_id, row.final_price, row.traded_at_ms)).collect()))
+}

@@ -1,0 +1,97 @@
+//! Login and logout. A wrong password and an unknown user look alike, in the answer and in the time it takes.
+
+use super::sign_up::is_possible_login_id;
+use crate::{
+    auth::{ACCESS_TOKEN, Caller, REFRESH_TOKEN, bearer, sessions::Role},
+    context::{Api, Shared},
+    envelope::{Answer, Failure, Nothing},
+    request::JsonBody,
+};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use contracts::{ProductId, ResultCode, UserId};
+use serde::Serialize;
+
+/// A user, as a login finds one.
+struct Found {
+    user: UserId,
+    login_id: String,
+    nickname: String,
+    password_hash: Option<String>,
+    role: Role,
+    provider: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LoggedIn {
+    user_id: UserId,
+    login_id: String,
+    nickname: String,
+    role: &'static str,
+    provider: String,
+    like_product_ids: Vec<ProductId>,
+}
+
+/// Begins a session.
+pub(crate) async fn login(State(api): State<Shared>, JsonBody(mut fields): JsonBody) -> Result<Response, Failure> {
+    let (login_id, password) = (fields.any_text("loginId"), fields.any_text("password"));
+    fields.valid()?;
+    let found = if is_possible_login_id(&login_id) { find(&api, &login_id).await? } else { None };
+    let stored = found.as_ref().and_then(|found| found.password_hash.clone());
+    let right = api.passwords.is_right(password, stored).await?;
+    match found {
+        Some(found) if right => logged_in(&api, found).await,
+        _ => Err(ResultCode::UserNotFound.into()),
+    }
+}
+
+async fn find(api: &Api, login_id: &str) -> Result<Option<Found>, Failure> {
+    let read = sqlx::query!(
+        "SELECT user_id, login_id, nickname, password_hash, role, provider FROM users WHERE login_id = ?",
+        login_id
+    );
+    let row = api.within(read.fetch_optional(&api.database)).await?;
+    Ok(row.map(|row| Found {
+        user: UserId(row.user_id.unsigned_abs()),
+        login_id: row.login_id,
+        nickname: row.nickname,
+        password_hash: row.password_hash,
+        role: Role::stored(&row.role),
+        provider: row.provider,
+    }))
+}
+
+async fn logged_in(api: &Api, found: Found) -> Result<Response, Failure> {
+    let now = api.clock.now();
+    let ends = api.tokens.session_end(now);
+    let session = api.begin_session(found.user, ends).await?;
+    let pair = api
+        .tokens
+        .pair(found.user, &found.login_id, session, now, ends)
+        .map_err(|_| Failure::from(ResultCode::Unexpected))?;
+    let answer = LoggedIn {
+        user_id: found.user,
+        login_id: found.login_id,
+        nickname: found.nickname,
+        role: match found.role {
+            Role::Administrator => "관리자",
+            Role::User => "사용자",
+        },
+        provider: found.provider.to_ascii_uppercase(),
+        // Likes come with issue 3; until then nobody can like anything.
+        like_product_ids: Vec::new(),
+    };
+    let mut response = Answer(answer).into_response();
+    response.headers_mut().insert(ACCESS_TOKEN, bearer(&pair.access)?);
+    response.headers_mut().insert(REFRESH_TOKEN, bearer(&pair.refresh)?);
+    Ok(response)
+}
+
+/// Ends the caller's session: neither token is accepted any more.
+pub(crate) async fn logout(State(api): State<Shared>, caller: Caller) -> Result<Answer<Nothing>, Failure> {
+    api.end_session(caller.session).await?;
+    Ok(Answer(Nothing {}))
+}
