@@ -12,6 +12,7 @@
 //!     │                                      one may go   ▼      │
 //!     └──────────────────────────────────────────────── HalfOpen(probe since)
 //!                                                          └► no word of the probe for long: another may go
+//!   any ──tripped──► Open(until), for longer each time
 //! ```
 
 use contracts::UnixMs;
@@ -140,8 +141,8 @@ impl Breaker {
                 }
             }
             (State::HalfOpen { pause_ms, .. }, Admission::Probe) if verdict.failed || verdict.slow => {
-                let longer_ms = pause_ms.saturating_mul(2).min(self.policy.max_open_ms);
-                self.open(now, longer_ms);
+                let pause_ms = self.longer_ms(*pause_ms);
+                self.open(now, pause_ms);
             }
             (State::HalfOpen { .. }, Admission::Probe) => self.state = State::Closed,
             _ => {}
@@ -153,6 +154,25 @@ impl Breaker {
         if let (State::HalfOpen { pause_ms, .. }, Admission::Probe) = (&self.state, admission) {
             self.state = State::Open { until: now, pause_ms: *pause_ms };
         }
+    }
+
+    /// Opens whatever the calls said: our own keys are refused, say, and every further call would be too.
+    pub fn trip(&mut self, now: UnixMs) {
+        let pause_ms = match self.state {
+            State::Closed => self.policy.open_ms,
+            State::Open { pause_ms, .. } | State::HalfOpen { pause_ms, .. } => self.longer_ms(pause_ms),
+        };
+        self.open(now, pause_ms);
+    }
+
+    /// Until when nobody will be let pass, if so. Asking changes nothing.
+    pub fn shut_until(&self, now: UnixMs) -> Option<UnixMs> {
+        let until = match self.state {
+            State::Closed => return None,
+            State::Open { until, .. } => until,
+            State::HalfOpen { probe_since, .. } => probe_since.plus_ms(self.policy.probe_timeout_ms),
+        };
+        (now < until).then_some(until)
     }
 
     /// The state, for metrics and people.
@@ -167,6 +187,10 @@ impl Breaker {
     fn open(&mut self, now: UnixMs, pause_ms: i64) {
         self.window.clear();
         self.state = State::Open { until: now.plus_ms(pause_ms), pause_ms };
+    }
+
+    fn longer_ms(&self, pause_ms: i64) -> i64 {
+        pause_ms.saturating_mul(2).min(self.policy.max_open_ms)
     }
 
     fn remember(&mut self, verdict: Verdict) {
@@ -268,6 +292,22 @@ mod tests {
         assert_eq!(breaker.admit(now.plus_ms(90_000)), Admission::Probe);
         breaker.release(Admission::Probe, now.plus_ms(90_001));
         assert_eq!(breaker.admit(now.plus_ms(90_001)), Admission::Probe);
+    }
+
+    #[test]
+    fn tripped_it_is_open_at_once_and_longer_each_time() {
+        let mut breaker = Breaker::new(Policy::default());
+        assert_eq!(breaker.shut_until(T0), None);
+        breaker.trip(T0);
+        assert_eq!(breaker.shut_until(T0), Some(T0.plus_ms(5_000)));
+        let later = T0.plus_ms(5_000);
+        assert_eq!(breaker.shut_until(later), None, "a probe may go");
+        assert_eq!(breaker.admit(later), Admission::Probe);
+        assert_eq!(breaker.shut_until(later), Some(later.plus_ms(90_000)));
+        breaker.trip(later);
+        assert_eq!(breaker.admit(later), Admission::NotBefore(later.plus_ms(10_000)));
+        breaker.record(Admission::Probe, GOOD, later);
+        assert_eq!(breaker.phase(), Phase::Open, "the probe that tripped it says no more");
     }
 
     #[test]

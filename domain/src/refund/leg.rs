@@ -12,7 +12,7 @@
 //!                              └──► a person   (the payment's cancels do not add up, or another has spent them)
 //! ```
 //! Promises: a cancel is never sent under a new key unless a look-up directly before shows that none of the earlier
-//! ones went through: that would give the money back twice. Where that cannot be told, a person decides.
+//! ones went through, and none of them can still be on its way: that would give the money back twice. Where that cannot be told, a person decides.
 //! Doesn't: call, wait or store.
 
 use super::LegState;
@@ -33,6 +33,8 @@ pub struct Leg<'a> {
     pub key_since: UnixMs,
     /// The present key has been answered, with an error that does not tell the outcome: it is of no more use.
     pub is_key_spent: bool,
+    /// Another delivery of the same command may be about to send the present key.
+    pub may_be_sent_elsewhere: bool,
     /// A cancel was sent since this delivery began.
     pub cancel_sent: bool,
     /// That cancel was refused for good.
@@ -163,11 +165,15 @@ fn after_sighting(leg: &Leg<'_>, sighting: &Sighting<'_>, now: UnixMs) -> Step {
                 sighting.balance_amount, leg.amount
             ),
         },
-        Trace::None if !leg.cancel_sent && (leg.is_key_spent || is_key_old(leg, now)) => {
-            Step::Cancel { attempt: leg.attempt.saturating_add(1) }
-        }
+        Trace::None if may_try_anew(leg, now) => Step::Cancel { attempt: leg.attempt.saturating_add(1) },
         Trace::None | Trace::Pending => Step::Wait,
     }
+}
+
+/// Only at the start of a delivery (between two keys lies a wait, and the look-up stands directly before the second),
+/// and only when nobody else can still send the old key after the look-up.
+fn may_try_anew(leg: &Leg<'_>, now: UnixMs) -> bool {
+    !leg.cancel_sent && !leg.may_be_sent_elsewhere && (leg.is_key_spent || is_key_old(leg, now))
 }
 
 /// What a payment shows of this leg's cancels.

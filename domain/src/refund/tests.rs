@@ -75,6 +75,7 @@ fn leg(attempt: u16) -> Leg<'static> {
         attempt,
         key_since: UnixMs(0),
         is_key_spent: false,
+        may_be_sent_elsewhere: false,
         cancel_sent: false,
         is_refused: false,
         amount: Won(1_000),
@@ -121,6 +122,8 @@ fn a_new_key_needs_a_look_up_that_shows_no_trace() {
     assert_eq!(next(&spent, &seen(&[cancel(REASON, 1_000)]), NOW), Step::Paid);
     assert_eq!(next(&spent, &Observation::LookUpFailed, NOW), Step::Wait);
     assert_eq!(next(&spent, &Observation::LookUpForbidden, NOW), Step::Hold);
+    let contested = Leg { may_be_sent_elsewhere: true, ..spent };
+    assert_eq!(next(&contested, &seen(&[]), NOW), Step::Wait, "the old key may still be sent after this look");
     let just_sent = Leg { cancel_sent: true, ..spent };
     assert_eq!(next(&just_sent, &refused(Refusal::Unknown), NOW), Step::LookUp);
     assert_eq!(next(&just_sent, &seen(&[]), NOW), Step::Wait, "the next key waits for the next delivery");
