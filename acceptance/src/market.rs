@@ -35,9 +35,8 @@ impl Market {
         let servers = Servers::from_environment();
         let unique =
             format!("{}_{}_{}", test.replace('-', "_"), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let database_name = format!("gt_{}", &unique[unique.len().saturating_sub(55)..]);
-        let server =
-            MySqlPool::connect(&format!("{}/mysql", servers.database_url)).await.expect("the database server answers");
+        let database_name = format!("gream_{}", &unique[unique.len().saturating_sub(55)..]);
+        let server = MySqlPool::connect(&servers.database_url).await.expect("the database server answers");
         for statement in [
             format!("DROP DATABASE IF EXISTS {database_name}"),
             format!("CREATE DATABASE {database_name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),

@@ -34,8 +34,13 @@ impl Servers {
         }
     }
 
-    /// `dev/stack stop NAME SERVER SIGNAL`
-    pub async fn stop(&self, server: &str, signal: &str) {
+    /// Stops a server in order, as a maintainer would.
+    pub async fn shut_down(&self, server: &str) {
+        self.dev_stack(&["stop", self.stack_name(), server]).await;
+    }
+
+    /// Sends a signal to a server; after KILL it is gone.
+    pub async fn signal(&self, server: &str, signal: &str) {
         self.dev_stack(&["stop", self.stack_name(), server, signal]).await;
     }
 

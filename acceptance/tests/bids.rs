@@ -130,9 +130,7 @@ async fn poison_is_set_aside_and_the_good_go_on_in_order() {
     becomes("an empty queue", 0, || market.broker.depth(&key)).await;
     // Those before and behind it kept their order.
     let out_of_order = market
-        .number(
-            "SELECT COUNT(*) FROM bids a JOIN bids b ON a.bid_id < b.bid_id AND a.placed_at_ms > b.placed_at_ms",
-        )
+        .number("SELECT COUNT(*) FROM bids a JOIN bids b ON a.bid_id < b.bid_id AND a.placed_at_ms > b.placed_at_ms")
         .await;
     assert_eq!(out_of_order, 0);
 }
