@@ -35,16 +35,25 @@ pub struct Leg<'a> {
     pub is_key_spent: bool,
     /// Another delivery of the same command may be about to send the present key.
     pub may_be_sent_elsewhere: bool,
-    /// A cancel was sent since this delivery began.
-    pub cancel_sent: bool,
-    /// That cancel was refused for good.
-    pub is_refused: bool,
+    /// What this delivery has done so far.
+    pub sent: Sent,
     /// What it pays.
     pub amount: Won,
     /// The reason that goes with its cancels, and with no other's.
     pub reason: &'a str,
     /// What had been cancelled of the charge, by our own books, when this leg began.
     pub cancelled_before: Won,
+}
+
+/// Whether a cancel was sent since a delivery began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sent {
+    /// None was.
+    NotYet,
+    /// One was.
+    Once,
+    /// One was, and Toss refused it for good.
+    AndRefused,
 }
 
 /// What the last call to Toss showed.
@@ -158,7 +167,7 @@ fn after_sighting(leg: &Leg<'_>, sighting: &Sighting<'_>, now: UnixMs) -> Step {
     match trace(leg, sighting) {
         Trace::Through => Step::Paid,
         Trace::Unclear(why) => Step::Suspend { why },
-        Trace::None if leg.is_refused => Step::Move,
+        Trace::None if leg.sent == Sent::AndRefused => Step::Move,
         Trace::None if sighting.balance_amount < leg.amount => Step::Suspend {
             why: format!(
                 "only {} of this payment is left, but the leg is to give {} back, and none of its cancels went through",
@@ -173,7 +182,7 @@ fn after_sighting(leg: &Leg<'_>, sighting: &Sighting<'_>, now: UnixMs) -> Step {
 /// Only at the start of a delivery (between two keys lies a wait, and the look-up stands directly before the second),
 /// and only when nobody else can still send the old key after the look-up.
 fn may_try_anew(leg: &Leg<'_>, now: UnixMs) -> bool {
-    !leg.cancel_sent && !leg.may_be_sent_elsewhere && (leg.is_key_spent || is_key_old(leg, now))
+    leg.sent == Sent::NotYet && !leg.may_be_sent_elsewhere && (leg.is_key_spent || is_key_old(leg, now))
 }
 
 /// What a payment shows of this leg's cancels.

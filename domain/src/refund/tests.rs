@@ -1,5 +1,5 @@
 use super::{
-    leg::{KEY_LIFETIME_MS, Leg, Observation, Progress, SeenCancel, Sighting, Step, next},
+    leg::{KEY_LIFETIME_MS, Leg, Observation, Progress, SeenCancel, Sent, Sighting, Step, next},
     *,
 };
 use crate::{
@@ -76,8 +76,7 @@ fn leg(attempt: u16) -> Leg<'static> {
         key_since: UnixMs(0),
         is_key_spent: false,
         may_be_sent_elsewhere: false,
-        cancel_sent: false,
-        is_refused: false,
+        sent: Sent::NotYet,
         amount: Won(1_000),
         reason: REASON,
         cancelled_before: Won(300),
@@ -108,7 +107,7 @@ fn is_suspended(step: &Step) -> bool {
 fn a_leg_begins_with_its_key_and_keeps_it_while_nothing_is_answered() {
     assert_eq!(next(&leg(0), &Observation::Nothing, NOW), Step::Cancel { attempt: 1 });
     assert_eq!(next(&leg(2), &Observation::Nothing, NOW), Step::Cancel { attempt: 2 });
-    let sent = Leg { cancel_sent: true, ..leg(1) };
+    let sent = Leg { sent: Sent::Once, ..leg(1) };
     assert_eq!(next(&sent, &Observation::Unanswered, NOW), Step::Wait);
     assert_eq!(next(&sent, &seen(&[cancel(REASON, 1_000)]), NOW), Step::Paid);
 }
@@ -124,7 +123,7 @@ fn a_new_key_needs_a_look_up_that_shows_no_trace() {
     assert_eq!(next(&spent, &Observation::LookUpForbidden, NOW), Step::Hold);
     let contested = Leg { may_be_sent_elsewhere: true, ..spent };
     assert_eq!(next(&contested, &seen(&[]), NOW), Step::Wait, "the old key may still be sent after this look");
-    let just_sent = Leg { cancel_sent: true, ..spent };
+    let just_sent = Leg { sent: Sent::Once, ..spent };
     assert_eq!(next(&just_sent, &refused(Refusal::Unknown), NOW), Step::LookUp);
     assert_eq!(next(&just_sent, &seen(&[]), NOW), Step::Wait, "the next key waits for the next delivery");
 }
@@ -163,10 +162,10 @@ fn a_cancel_that_toss_still_works_on_is_waited_for_and_one_it_gave_up_never_was(
 
 #[test]
 fn a_final_refusal_moves_the_leg_under_a_later_key_only_without_a_trace() {
-    let sent = |attempt| Leg { cancel_sent: true, ..leg(attempt) };
+    let sent = |attempt| Leg { sent: Sent::Once, ..leg(attempt) };
     assert_eq!(next(&sent(1), &refused(Refusal::Final), NOW), Step::Move);
     assert_eq!(next(&sent(2), &refused(Refusal::Final), NOW), Step::LookUp);
-    let refused_for_good = Leg { is_refused: true, ..sent(2) };
+    let refused_for_good = Leg { sent: Sent::AndRefused, ..leg(2) };
     assert_eq!(next(&refused_for_good, &seen(&[]), NOW), Step::Move);
     assert_eq!(next(&refused_for_good, &seen(&[cancel(REASON, 1_000)]), NOW), Step::Paid);
     assert_eq!(next(&sent(1), &refused(Refusal::OurConfiguration), NOW), Step::Hold);
@@ -282,10 +281,12 @@ fn play(toss: &mut Toss, troubles: &[Trouble]) -> Option<Step> {
             match next(&leg, &observation, now) {
                 Step::Cancel { attempt } => {
                     stored = Leg { state: LegState::Executing, attempt, is_key_spent: false, ..stored };
-                    leg = Leg { cancel_sent: true, ..stored };
+                    leg = Leg { sent: Sent::Once, ..stored };
                     observation = toss.cancel(attempt, now, trouble);
                     leg.is_key_spent = matches!(observation, Observation::Refused { .. });
-                    leg.is_refused = matches!(observation, Observation::Refused { refusal: Refusal::Final, .. });
+                    if matches!(observation, Observation::Refused { refusal: Refusal::Final, .. }) {
+                        leg.sent = Sent::AndRefused;
+                    }
                 }
                 Step::LookUp => observation = toss.look_up(now, trouble),
                 step => break step,
@@ -297,7 +298,7 @@ fn play(toss: &mut Toss, troubles: &[Trouble]) -> Option<Step> {
         if !matches!(step, Step::Wait | Step::Hold) {
             return Some(step);
         }
-        stored = Leg { cancel_sent: false, is_refused: false, ..leg };
+        stored = Leg { sent: Sent::NotYet, ..leg };
         failures += 1;
         match retry::next(failures, &RETRY_LADDER_MS, now, None) {
             Retry::After { step_ms } => now = now.plus_ms(i64::from(step_ms)),
