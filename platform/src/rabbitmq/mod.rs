@@ -9,7 +9,7 @@ mod dead_letter;
 mod publisher;
 mod topology;
 
-pub use consumer::{ConsumerError, ConsumingConnection, Delivered, Subscription};
+pub use consumer::{ConsumerError, ConsumingConnection, Delivered, Deliveries, Subscription};
 pub use dead_letter::{Failure, header_number, header_text};
 pub use publisher::{Message, PublishError, Publisher};
 pub use topology::declare;
