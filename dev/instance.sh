@@ -127,4 +127,4 @@ print_env() {
 }
 
 # Is this an instance in which tests make databases and virtual hosts of their own?
-for_tests() { [ "$instance" != run ]; }
+for_tests() { [[ $instance == @(test|crash) ]]; }
