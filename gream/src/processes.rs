@@ -5,12 +5,15 @@ use contracts::PartitionCount;
 use platform::{
     Clock, Config, Shutdown,
     admin::{self, Check},
+    config::Mode,
     database,
     outcomes::OutcomePublisher,
+    pictures::PictureStore,
     rabbitmq::Publisher,
 };
 use sqlx::MySqlPool;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -130,11 +133,46 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
 /// `gream api`
 pub async fn api() -> Result<ExitCode, Failure> {
     let foundation = Foundation::lay("api").await?;
-    Ok(foundation.finish().await)
+    let config = foundation.config.clone();
+    let dependencies = api::Dependencies {
+        config: config.clone(),
+        clock: foundation.clock.clone(),
+        database: foundation.database.clone(),
+        publisher: foundation.publisher.clone(),
+        pictures: PictureStore::open(&config.pictures.folder)?,
+        shutdown: foundation.shutdown.clone(),
+    };
+    let admin = admin::serve(config.admin.listen, api::checks(&dependencies), &foundation.shutdown).await?;
+    let listen = config.http.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| format!("http.listen {listen}: {error}. Set GREAM__HTTP__LISTEN to a free address"))?;
+    tracing::info!(%admin, http = %listener.local_addr()?, name = foundation.name, "API started");
+    let served = api::serve(dependencies, listener).await;
+    // Whether it was asked to or not: without its listener this process is of no use.
+    foundation.shutdown.request();
+    let code = foundation.finish().await;
+    served?;
+    Ok(code)
 }
 
 /// `gream sandbox`
 pub async fn sandbox(listen: SocketAddr, journal: PathBuf, clock_file: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let _ = (listen, journal, clock_file);
+    let config = Config::load()?;
+    platform::telemetry::start_logging(&config.telemetry);
+    if config.mode == Mode::Production {
+        return Err("the Toss sandbox takes no money: it does not run in production mode".into());
+    }
+    let shutdown = Shutdown::new();
+    shutdown.on_signals()?;
+    let clock = clock_file.map_or_else(|| Clock::configured(&config.clock), Clock::movable);
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("--listen {listen}: {error}"))?;
+    tracing::info!(http = %listener.local_addr()?, "Toss sandbox started");
+    let options = toss::sandbox::SandboxOptions {
+        secret_key: toss::SecretKey::new(config.toss.secret_key.expose()),
+        journal,
+        now: Arc::new(move || clock.now()),
+    };
+    toss::sandbox::serve(listener, options, async move { shutdown.requested().await }).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,11 +2,14 @@
 
 use crate::envelope::{Failure, respond};
 use axum::{
-    http::{HeaderValue, header},
+    http::{HeaderName, HeaderValue, header},
     response::Response,
 };
 use contracts::{CommandId, CommandState, Fingerprint, Outcome, ResultCode};
 use serde_json::json;
+
+/// [`contracts::client_journal::HEADER_COMMAND_ID`], as HTTP libraries spell it.
+const COMMAND_ID: &str = "gream-command-id";
 
 /// The answer to a request with this fingerprint.
 pub(super) fn of_outcome(outcome: &Outcome, asked: Fingerprint) -> Result<Response, Failure> {
@@ -31,6 +34,15 @@ pub(super) fn accepted(id: CommandId, state: CommandState, location: &str) -> Re
     let location = HeaderValue::from_str(location).map_err(|_| ResultCode::Unexpected)?;
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
+}
+
+/// The same answer, with the header that names the command which the request became.
+pub(super) fn naming(id: CommandId, mut answer: Response) -> Response {
+    // A UUID is visible ASCII.
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        answer.headers_mut().insert(HeaderName::from_static(COMMAND_ID), value);
+    }
+    answer
 }
 
 fn pending(id: CommandId, state: CommandState) -> Response {
@@ -66,6 +78,11 @@ mod tests {
             let failure = of_outcome(&outcome(state, ResultCode::Ok), other).unwrap_err();
             assert_eq!(failure.code(), ResultCode::KeyReused);
         }
+    }
+
+    #[test]
+    fn the_header_is_the_one_that_clients_look_for() {
+        assert_eq!(contracts::client_journal::HEADER_COMMAND_ID.to_ascii_lowercase(), COMMAND_ID);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod wishes;
 pub(crate) use wishes::Wishes;
 
 use crate::{context::Api, envelope::Failure};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use contracts::{
     Command, CommandId, CommandState, Envelope, Kind, UnixMs, UserId,
     dead_letter::HEADER_ORIGIN,
@@ -69,13 +69,20 @@ impl Api {
         metrics::counter!("gream_commands_accepted_total", "kind" => kind.as_str()).increment(1);
         tracing::debug!(command = %id, %kind, "accepted");
 
-        let Some(waiter) = waiter else { return self.accepted(&envelope, CommandState::Accepted) };
+        // From here on there is a command, and every answer names it.
+        let answer = self.answer(&envelope, waiter, wait).await;
+        Ok(answer::naming(id, answer.unwrap_or_else(IntoResponse::into_response)))
+    }
+
+    async fn answer(&self, envelope: &Envelope, waiter: Option<Waiter>, wait: Duration) -> Result<Response, Failure> {
+        let Some(waiter) = waiter else { return self.accepted(envelope, CommandState::Accepted) };
         let began = Instant::now();
         let outcome = waiter.outcome(self.patience(wait)).await;
-        metrics::histogram!("gream_command_wait_seconds", "kind" => kind.as_str()).record(began.elapsed());
+        let kind = envelope.command.kind().as_str();
+        metrics::histogram!("gream_command_wait_seconds", "kind" => kind).record(began.elapsed());
         match outcome {
             Some(outcome) => answer::of_outcome(&outcome, envelope.fingerprint),
-            None => self.look_once(&envelope).await,
+            None => self.look_once(envelope).await,
         }
     }
 
