@@ -51,7 +51,7 @@ const DAMAGES: &[Damage] = &[
     Damage {
         what: "a second sign-up gift",
         sql: "INSERT INTO ledger_entries (command_id, transfer_no, reason, account, user_id, amount, reference, created_at_ms)
-              VALUES (c:34, 0, 'gift', 'available', 1, 100, 'user:1', 2), (c:34, 0, 'gift', 'gift', 0, -100, 'user:1', 2);
+              VALUES (c:31, 1, 'gift', 'available', 1, 100, 'user:1', 2), (c:31, 1, 'gift', 'gift', 0, -100, 'user:1', 2);
               UPDATE balances SET available = available + 100 WHERE user_id = 1",
         breaks: &["gifts_are_given_once"],
     },

@@ -29,7 +29,10 @@ INSERT INTO commands (command_id, kind, user_id, fingerprint, state, result_code
     (c:18, 'request_refund', 1, REPEAT('f', 32), 'done', 0, '{"refundPoint":4000,"userPoint":1}', 1, 1, 2),
     (c:19, 'approve_refund', 4, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 2),
     (c:20, 'cancel_charge', 0, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 2),
-    (c:21, 'request_refund', 2, REPEAT('f', 32), 'done', 0, '{"refundPoint":500,"userPoint":1}', 1, 1, 2);
+    (c:21, 'request_refund', 2, REPEAT('f', 32), 'done', 0, '{"refundPoint":500,"userPoint":1}', 1, 1, 2),
+    (c:31, 'sign_up', 1, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 1),
+    (c:32, 'sign_up', 2, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 1),
+    (c:33, 'sign_up', 3, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 1);
 
 UPDATE partitions SET last_sequence = 9 WHERE partition_id IN (2, 15);
 INSERT INTO gifticons (gifticon_id, owner_id, product_id, picture_key, picture_sha256, command_id, created_at_ms) VALUES

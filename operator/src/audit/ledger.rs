@@ -55,14 +55,13 @@ async fn movements_name_their_command(snapshot: &mut Snapshot) -> Result<Check, 
     Ok(check!(
         snapshot,
         "movements_name_their_command",
-        "Every movement but a sign-up gift names a command that is done; a rejected one may only have released stale holds.",
-        examined: r#"SELECT COUNT(DISTINCT command_id) AS "n!: i64" FROM ledger_entries WHERE reason <> 'gift'"#,
+        "Every movement names a command that is done; a rejected one may only have released stale holds.",
+        examined: r#"SELECT COUNT(DISTINCT command_id) AS "n!: i64" FROM ledger_entries"#,
         offenders: r#"
             SELECT CAST(CONCAT('command ', LOWER(HEX(e.command_id)), ' moved ', COUNT(*), ' entries (', MIN(e.reason),
                                ') but is ', COALESCE(MIN(c.state), 'unknown')) AS CHAR) AS "offender!: String"
             FROM ledger_entries e LEFT JOIN commands c ON c.command_id = e.command_id
-            WHERE e.reason <> 'gift'
-              AND (c.command_id IS NULL OR NOT (c.state = 'done' OR (c.state = 'rejected' AND e.reason = 'release')))
+            WHERE c.command_id IS NULL OR NOT (c.state = 'done' OR (c.state = 'rejected' AND e.reason = 'release'))
             GROUP BY e.command_id"#
     ))
 }
