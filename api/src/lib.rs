@@ -11,6 +11,7 @@
 //! ```
 
 mod admin;
+mod administrators;
 mod auth;
 mod buy;
 mod commands;
@@ -32,6 +33,7 @@ mod signature;
 mod telemetry;
 mod users;
 
+pub use administrators::{AdministratorError, Created, create_administrator};
 pub use signature::UnusableSecret;
 
 use context::Api;

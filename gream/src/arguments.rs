@@ -45,6 +45,27 @@ pub enum Task {
     },
     /// Make the schema, or bring it up to date.
     Migrate,
+    /// Administrators.
+    Admin {
+        /// What to do with them.
+        #[command(subcommand)]
+        task: AdminTask,
+    },
+    /// Compare database, queues and journals; read-only, on the live system. Exit status 0 when every rule holds.
+    Audit {
+        /// The clients' journal, as `gream load` writes it.
+        #[arg(long)]
+        journal: Option<PathBuf>,
+        /// The Toss sandbox, such as <http://127.0.0.1:8099>.
+        #[arg(long)]
+        sandbox: Option<String>,
+        /// RabbitMQ's management page, such as <http://user:password@127.0.0.1:15672>.
+        #[arg(long, env = "GREAM_RABBITMQ_PAGE", hide_env_values = true)]
+        rabbitmq_page: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the broker's definitions, as in rabbitmq/definitions.json.
     Topology,
     /// Print the default configuration, with comments.
@@ -59,6 +80,20 @@ pub enum Task {
     Health {
         /// Its readiness address, such as <http://127.0.0.1:9090/health/ready>.
         url: String,
+    },
+}
+
+/// What to do with administrators.
+#[derive(Debug, Subcommand)]
+pub enum AdminTask {
+    /// Make one. Changes nothing when there is one of this login id already.
+    Create {
+        /// The login id, which becomes the nickname too.
+        #[arg(long)]
+        login_id: String,
+        /// A file that holds the password; without it, it is read from standard input.
+        #[arg(long)]
+        password_file: Option<PathBuf>,
     },
 }
 

@@ -4,7 +4,7 @@ mod arguments;
 mod processes;
 mod tasks;
 
-use arguments::{Arguments, Task};
+use arguments::{AdminTask, Arguments, Task};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -35,6 +35,12 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Task::Scheduler => processes::worker(&[arguments::WorkerRole::Scheduler]).await,
         Task::Sandbox { listen, journal, clock_file } => processes::sandbox(listen, journal, clock_file).await,
         Task::Migrate => tasks::migrate().await,
+        Task::Admin { task: AdminTask::Create { login_id, password_file } } => {
+            tasks::create_administrator(&login_id, password_file.as_deref()).await
+        }
+        Task::Audit { journal, sandbox, rabbitmq_page, json } => {
+            tasks::audit(journal, sandbox.as_deref(), rabbitmq_page.as_deref(), json).await
+        }
         Task::Topology => tasks::topology(),
         Task::Config => Ok(tasks::print_defaults()),
         Task::Clock { task: arguments::ClockTask::Advance { by } } => tasks::advance_clock(by),

@@ -4,8 +4,12 @@ use contracts::{
     PartitionCount,
     topology::{RETRY_LADDER_MS, Topology},
 };
-use platform::{Clock, Config, clock, database};
-use std::{process::ExitCode, time::Duration};
+use platform::{Clock, Config, Secret, clock, database};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -26,6 +30,72 @@ pub async fn migrate() -> Result<ExitCode, Failure> {
     database::migrate(&pool, partitions, Clock::configured(&config.clock).now()).await?;
     println!("the schema is up to date, for {} partitions", partitions.get());
     Ok(ExitCode::SUCCESS)
+}
+
+/// `gream admin create`
+pub async fn create_administrator(login_id: &str, password_file: Option<&Path>) -> Result<ExitCode, Failure> {
+    let config = Config::load()?;
+    let password = match password_file {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?,
+        None => std::io::read_to_string(std::io::stdin())?,
+    };
+    let password = Secret::new(password.trim_end_matches(['\r', '\n']));
+    let database = database::pool(&config.database)?;
+    let now = Clock::configured(&config.clock).now();
+    match api::create_administrator(&database, login_id, &password, now).await? {
+        api::Created::New => println!("administrator {login_id} is there"),
+        api::Created::AlreadyThere => println!("administrator {login_id} was there already; nothing was changed"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `gream audit`
+pub async fn audit(
+    journal: Option<PathBuf>,
+    sandbox: Option<&str>,
+    rabbitmq_page: Option<&str>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let config = Config::load()?;
+    platform::telemetry::start_logging(&config.telemetry);
+    let sources = sources(&config, journal, sandbox, rabbitmq_page)?;
+    let report = operator::audit(&sources).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What an audit compares.
+fn sources(
+    config: &Config,
+    journal: Option<PathBuf>,
+    sandbox: Option<&str>,
+    rabbitmq_page: Option<&str>,
+) -> Result<operator::Sources, Failure> {
+    let partitions =
+        PartitionCount::new(config.partitions.count).ok_or("partitions.count must be between 1 and 256")?;
+    let vhost = reqwest::Url::parse(config.rabbitmq.url.expose())?.path().trim_start_matches('/').to_owned();
+    Ok(operator::Sources {
+        database: database::pool(&config.database)?,
+        journal,
+        broker: rabbitmq_page.map(|page| management_page(page, vhost)).transpose()?,
+        sandbox: sandbox.map(reqwest::Url::parse).transpose()?,
+        partitions,
+        clock: Clock::configured(&config.clock),
+    })
+}
+
+/// `http://user:password@host:port`
+fn management_page(address: &str, vhost: String) -> Result<operator::ManagementPage, Failure> {
+    let mut base_url = reqwest::Url::parse(address)?;
+    let (user, password) = (base_url.username().to_owned(), base_url.password().unwrap_or_default().to_owned());
+    let unusable = |()| "the address of RabbitMQ's page cannot carry a user";
+    base_url.set_username("").map_err(unusable)?;
+    base_url.set_password(None).map_err(unusable)?;
+    Ok(operator::ManagementPage { base_url, vhost, user, password: Secret::new(password) })
 }
 
 /// `gream topology`

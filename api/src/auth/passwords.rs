@@ -73,7 +73,7 @@ impl Passwords {
     }
 }
 
-fn hash(password: &[u8]) -> Result<String, password_hash::Error> {
+pub(crate) fn hash(password: &[u8]) -> Result<String, password_hash::Error> {
     let mut salt = [0; SALT_BYTES];
     rand::rng().fill_bytes(&mut salt);
     Ok(Argon2::default().hash_password(password, &SaltString::encode_b64(&salt)?)?.to_string())

@@ -116,7 +116,7 @@ fn taken(error: sqlx::Error) -> Failure {
     }
 }
 
-fn is_login_id(text: &str) -> bool {
+pub(crate) fn is_login_id(text: &str) -> bool {
     (4..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
@@ -130,7 +130,7 @@ fn new_password(fields: &mut Fields) -> String {
     fields.text_where("password", message, is_password)
 }
 
-fn is_password(text: &str) -> bool {
+pub(crate) fn is_password(text: &str) -> bool {
     (8..=30).contains(&text.len())
         && text.bytes().any(|byte| byte.is_ascii_lowercase())
         && text.bytes().any(|byte| byte.is_ascii_digit())
