@@ -11,12 +11,16 @@
 )]
 
 pub mod broker;
+pub mod client;
 pub mod commands;
 pub mod market;
 pub mod process;
 pub mod servers;
+pub mod visitor;
 pub mod wait;
 
+pub use client::Client;
 pub use market::Market;
 pub use servers::Servers;
+pub use visitor::Visitor;
 pub use wait::{eventually, within};

@@ -77,6 +77,24 @@ impl Market {
         Process::start(arguments, &environment, self.folder.path())
     }
 
+    /// Starts an API; its address.
+    pub async fn api(&self) -> (Process, String) {
+        let mut process = self.spawn(&["api"]);
+        process.ready().await;
+        let address = process.address("http").await;
+        (process, address)
+    }
+
+    /// Starts the Toss sandbox; processes that are started from now on call it.
+    pub async fn sandbox(&mut self) -> (Process, String) {
+        let journal = self.folder.path().join("sandbox.jsonl");
+        let journal = journal.to_str().expect("a UTF-8 path").to_owned();
+        let mut process = self.spawn(&["sandbox", "--listen", "127.0.0.1:0", "--journal", &journal]);
+        let address = process.address("http").await;
+        self.set("GREAM__TOSS__BASE_URL", format!("http://{address}"));
+        (process, address)
+    }
+
     /// Starts a worker of these roles and waits until it is ready.
     pub async fn worker(&self, roles: &[&str]) -> Process {
         let arguments: Vec<&str> = ["worker"].iter().chain(roles).copied().collect();
