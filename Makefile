@@ -4,7 +4,7 @@
 #   GREAM_TOOLS       where make test installs cargo's tools (~/.cache/gream/tools)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test down status logs clean-data
+.PHONY: help run test sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
 export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS
@@ -20,6 +20,9 @@ run: ## Start everything, play a market day into it, print the report; leaves it
 
 test: ## Formatting, lints and every test, against real servers of its own.
 	@dev/test
+
+sqlx: ## Describe every SQL query to .sqlx, after changing a query or a migration.
+	@dev/sqlx
 
 down: ## Stop what make run or an interrupted make test left running.
 	@dev/down
