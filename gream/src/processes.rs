@@ -125,7 +125,14 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
             let scheduler = workers::scheduler::Scheduler { config, clock, database, publisher, shutdown: stop };
             shutdown.spawn(scheduler.run(partitions));
         }
-        WorkerRole::Payment | WorkerRole::Refund => return Err("not wired yet".into()),
+        WorkerRole::Payment => {
+            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, shutdown: stop, name };
+            shutdown.spawn(workers::payment::PaymentWorker::new(foundation)?.run());
+        }
+        WorkerRole::Refund => {
+            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, shutdown: stop, name };
+            shutdown.spawn(workers::refund::RefundWorker::new(foundation)?.run());
+        }
     }
     Ok(())
 }

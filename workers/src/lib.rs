@@ -1,5 +1,10 @@
 //! The workers: one folder a role. Each takes commands (or rows) that nobody else has, and carries them out.
 
 pub mod bid;
+mod laddered;
+pub mod payment;
+pub mod refund;
 pub mod relay;
 pub mod scheduler;
+
+pub use laddered::Foundation;

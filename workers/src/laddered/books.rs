@@ -1,0 +1,100 @@
+//! Statements that both stores use inside their transactions: balances, ledger entries, events, outcomes.
+
+use super::{invalid, user_id};
+use contracts::{
+    CommandId, CommandState, Envelope, Event, Outcome, ResultCode, UnixMs, UserId, Won, event::Caused,
+    topology::EVENTS_EXCHANGE,
+};
+use domain::ledger::{Balance, Transfer};
+use sqlx::MySqlConnection;
+
+/// How `envelope` ends: `done` with code 0, else `rejected`.
+pub(crate) fn ended(envelope: &Envelope, code: ResultCode, data: serde_json::Value, now: UnixMs) -> Outcome {
+    let state = if code == ResultCode::Ok { CommandState::Done } else { CommandState::Rejected };
+    Outcome { id: envelope.id, fingerprint: envelope.fingerprint, state, code, data, finished_at: now }
+}
+
+/// Whether nobody wants it any more. What has begun is carried on nevertheless.
+pub(crate) fn is_expired(envelope: &Envelope, now: UnixMs) -> bool {
+    envelope.valid_until.is_some_and(|until| now >= until)
+}
+
+/// Locks and reads a user's points.
+pub(crate) async fn balance(connection: &mut MySqlConnection, user: UserId) -> Result<Balance, sqlx::Error> {
+    let row = sqlx::query!("SELECT available, held FROM balances WHERE user_id = ? FOR UPDATE", user_id(user))
+        .fetch_optional(connection)
+        .await?;
+    let row = row.ok_or_else(|| invalid(format!("user {user} has no balance row")))?;
+    Ok(Balance { available: Won(row.available), held: Won(row.held) })
+}
+
+/// Writes a locked user's points.
+pub(crate) async fn write_balance(
+    connection: &mut MySqlConnection,
+    user: UserId,
+    points: &Balance,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE balances SET available = ?, held = ? WHERE user_id = ?",
+        points.available.0,
+        points.held.0,
+        user_id(user)
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Books a transfer's entries.
+pub(crate) async fn insert_transfer(connection: &mut MySqlConnection, transfer: &Transfer) -> Result<(), sqlx::Error> {
+    for entry in &transfer.entries {
+        sqlx::query!(
+            "INSERT INTO ledger_entries (command_id, transfer_no, reason, account, user_id, amount, reference,
+                                         created_at_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            &transfer.command.bytes()[..],
+            i16::try_from(transfer.no).map_err(invalid)?,
+            transfer.reason.as_str(),
+            entry.account.as_str(),
+            user_id(entry.user),
+            entry.amount.0,
+            transfer.reference,
+            transfer.at.0
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Leaves an event in the outbox.
+pub(crate) async fn insert_event(
+    connection: &mut MySqlConnection,
+    command_id: CommandId,
+    event: Event,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    let routing_key = event.routing_key();
+    let payload = serde_json::to_string(&Caused { command_id, event }).map_err(invalid)?;
+    insert_outbox(connection, EVENTS_EXCHANGE, routing_key, &payload, now).await
+}
+
+/// Leaves a message in the outbox.
+pub(crate) async fn insert_outbox(
+    connection: &mut MySqlConnection,
+    exchange: &str,
+    routing_key: &str,
+    payload: &str,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO outbox (exchange_name, routing_key, payload, created_at_ms) VALUES (?, ?, ?, ?)",
+        exchange,
+        routing_key,
+        payload,
+        now.0
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,370 @@
+//! The payment worker's SQL.
+//!
+//! Promises: every function is one transaction (or one statement) and holds its connection no longer. Locks are taken in
+//! one order: command, payment, balance.
+//! Doesn't: call Toss.
+
+use crate::laddered::{
+    Fault, Foundation, Inbox, Standing, again_on_contention, balance, command_id, ended, insert_event, insert_transfer,
+    invalid, is_expired, user_id, write_balance,
+};
+use contracts::{Envelope, Event, Outcome, ResultCode, UnixMs, Won};
+use domain::{
+    ledger::{Heading, Transfer, apply},
+    payment::{Charge, State},
+};
+use platform::database::{is_duplicate, within};
+use serde_json::json;
+use sqlx::{MySqlConnection, MySqlPool};
+use std::time::Duration;
+use toss::Payment;
+
+/// A stored Payment object longer than this is cut down to what the front end is shown.
+const MAX_STORED_PAYMENT_BYTES: usize = 60_000;
+/// `payments.failure_code`'s width.
+const MAX_CODE_CHARS: usize = 100;
+
+/// What the command asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) order_id: &'a str,
+    pub(super) payment_key: &'a str,
+    pub(super) amount: Won,
+    pub(super) confirm_by: UnixMs,
+}
+
+/// Where the charge stands, by our books.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored {
+    pub(super) attempt: u16,
+    pub(super) is_key_spent: bool,
+}
+
+impl Stored {
+    pub(super) fn charge<'a>(self, asked: &Asked<'a>, confirm_sent: bool) -> Charge<'a> {
+        Charge {
+            state: State::Confirming,
+            attempt: self.attempt,
+            is_key_spent: self.is_key_spent,
+            confirm_sent,
+            order_id: asked.order_id,
+            amount: asked.amount,
+            confirm_by: asked.confirm_by,
+        }
+    }
+}
+
+/// What the first transaction found.
+#[derive(Debug)]
+pub(super) enum Begun {
+    Ended(Outcome),
+    Superseded,
+    Confirming(Stored),
+}
+
+/// A payment's row.
+struct Row {
+    user_id: i64,
+    amount: i64,
+    state: String,
+    command_id: Option<Vec<u8>>,
+    payment_key: Option<String>,
+    attempt: i16,
+    failure_code: Option<String>,
+}
+
+pub(super) struct Store {
+    pool: MySqlPool,
+    limit: Duration,
+}
+
+impl Store {
+    pub(super) fn new(foundation: &Foundation) -> Self {
+        let limit = Duration::from_millis(foundation.config.database.statement_timeout_ms);
+        Self { pool: foundation.database.clone(), limit }
+    }
+
+    /// Transaction 1: the command is executing and the payment confirming, before anything is sent.
+    pub(super) async fn begin(&self, envelope: &Envelope, asked: &Asked<'_>, now: UnixMs) -> Result<Begun, Fault> {
+        Ok(again_on_contention(|| self.try_begin(envelope, asked, now)).await?)
+    }
+
+    async fn try_begin(&self, envelope: &Envelope, asked: &Asked<'_>, now: UnixMs) -> Result<Begun, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        within(self.limit, async {
+            let standing = match Inbox::lock(&mut transaction, envelope).await? {
+                Standing::Ended(outcome) => return Ok(Begun::Ended(outcome)),
+                Standing::Superseded => return Ok(Begun::Superseded),
+                standing => standing,
+            };
+            let found = lock_payment(&mut transaction, asked.order_id).await?;
+            let begun = match admit(envelope, asked, found.as_ref(), &standing, now)? {
+                Admitted::Refused(code) => {
+                    let outcome = ended(envelope, code, json!({}), now);
+                    Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
+                    Begun::Ended(outcome)
+                }
+                Admitted::Again(stored) => {
+                    Inbox::executing(&mut transaction, envelope, &standing, now).await?;
+                    Begun::Confirming(stored)
+                }
+                Admitted::First => {
+                    // Past its window nothing is sent any more, so there is no first key.
+                    let attempt = u16::from(now < asked.confirm_by);
+                    if start(&mut transaction, envelope, asked, attempt, now).await? {
+                        Inbox::executing(&mut transaction, envelope, &standing, now).await?;
+                        Begun::Confirming(Stored { attempt, is_key_spent: false })
+                    } else {
+                        let outcome = ended(envelope, ResultCode::PaymentNotFound, json!({}), now);
+                        Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
+                        Begun::Ended(outcome)
+                    }
+                }
+            };
+            transaction.commit().await?;
+            Ok(begun)
+        })
+        .await
+    }
+
+    /// Stores the number of the next key before it is used. `false`: another delivery was faster.
+    pub(super) async fn take_key(&self, asked: &Asked<'_>, from: u16, to: u16) -> Result<bool, Fault> {
+        let taken = again_on_contention(|| async {
+            let write = sqlx::query!(
+                "UPDATE payments SET attempt = ?, failure_code = NULL
+                 WHERE order_id = ? AND attempt = ? AND state = 'confirming'",
+                number(to),
+                asked.order_id,
+                number(from)
+            )
+            .execute(&self.pool);
+            within(self.limit, write).await
+        })
+        .await?;
+        Ok(taken.rows_affected() == 1)
+    }
+
+    /// Notes that the present key was answered, and with what: it is of no more use.
+    pub(super) async fn note_refusal(&self, asked: &Asked<'_>, attempt: u16, code: &str) -> Result<(), Fault> {
+        let code: String = code.chars().take(MAX_CODE_CHARS).collect();
+        again_on_contention(|| async {
+            let write = sqlx::query!(
+                "UPDATE payments SET failure_code = ? WHERE order_id = ? AND attempt = ? AND state = 'confirming'",
+                code,
+                asked.order_id,
+                number(attempt)
+            )
+            .execute(&self.pool);
+            within(self.limit, write).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Transaction 2, when the money was taken: credit it, once.
+    pub(super) async fn credit(
+        &self,
+        envelope: &Envelope,
+        asked: &Asked<'_>,
+        payment: &Payment,
+        now: UnixMs,
+    ) -> Result<Outcome, Fault> {
+        Ok(again_on_contention(|| self.try_credit(envelope, asked, payment, now)).await?)
+    }
+
+    async fn try_credit(
+        &self,
+        envelope: &Envelope,
+        asked: &Asked<'_>,
+        payment: &Payment,
+        now: UnixMs,
+    ) -> Result<Outcome, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        within(self.limit, async {
+            let standing = Inbox::lock(&mut transaction, envelope).await?;
+            if let Standing::Ended(outcome) = standing {
+                return Ok(outcome);
+            }
+            check_confirming(&mut transaction, envelope, asked).await?;
+            let heading = Heading { command: envelope.id, no: 0, reference: asked.order_id.to_owned(), at: now };
+            let transfer = Transfer::charge(heading, envelope.user, asked.amount).map_err(invalid)?;
+            let mut points = balance(&mut transaction, envelope.user).await?;
+            apply(&mut points, envelope.user, &transfer).map_err(invalid)?;
+            write_balance(&mut transaction, envelope.user, &points).await?;
+            insert_transfer(&mut transaction, &transfer).await?;
+            sqlx::query!(
+                "UPDATE payments SET state = 'done', toss_payment = ?, failure_code = NULL, failure_message = NULL,
+                                     updated_at_ms = ?
+                 WHERE order_id = ?",
+                stored_payment(payment),
+                now.0,
+                asked.order_id
+            )
+            .execute(&mut *transaction)
+            .await?;
+            let event = Event::ChargeConfirmed {
+                order_id: asked.order_id.to_owned(),
+                user: envelope.user,
+                amount: asked.amount,
+                at: now,
+            };
+            insert_event(&mut transaction, envelope.id, event, now).await?;
+            let outcome = ended(envelope, ResultCode::Ok, payment.for_front_end(), now);
+            Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
+            platform::halt::point("payment.before_commit").await;
+            transaction.commit().await?;
+            Ok(outcome)
+        })
+        .await
+    }
+
+    /// Transaction 2, when nothing was taken.
+    pub(super) async fn fail(
+        &self,
+        envelope: &Envelope,
+        asked: &Asked<'_>,
+        code: &str,
+        now: UnixMs,
+    ) -> Result<Outcome, Fault> {
+        Ok(again_on_contention(|| self.try_fail(envelope, asked, code, now)).await?)
+    }
+
+    async fn try_fail(
+        &self,
+        envelope: &Envelope,
+        asked: &Asked<'_>,
+        code: &str,
+        now: UnixMs,
+    ) -> Result<Outcome, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        within(self.limit, async {
+            let standing = Inbox::lock(&mut transaction, envelope).await?;
+            if let Standing::Ended(outcome) = standing {
+                return Ok(outcome);
+            }
+            check_confirming(&mut transaction, envelope, asked).await?;
+            let code: String = code.chars().take(MAX_CODE_CHARS).collect();
+            sqlx::query!(
+                "UPDATE payments SET state = 'failed', failure_code = ?, updated_at_ms = ? WHERE order_id = ?",
+                code,
+                now.0,
+                asked.order_id
+            )
+            .execute(&mut *transaction)
+            .await?;
+            let outcome = ended(envelope, ResultCode::TossFailed, json!({}), now);
+            Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
+            transaction.commit().await?;
+            Ok(outcome)
+        })
+        .await
+    }
+}
+
+/// What may become of a command, given its payment.
+enum Admitted {
+    First,
+    Again(Stored),
+    Refused(ResultCode),
+}
+
+fn admit(
+    envelope: &Envelope,
+    asked: &Asked<'_>,
+    found: Option<&Row>,
+    standing: &Standing,
+    now: UnixMs,
+) -> Result<Admitted, sqlx::Error> {
+    let mine = found.filter(|row| row.user_id == user_id(envelope.user));
+    let Some(row) = mine else { return Ok(Admitted::Refused(ResultCode::PaymentNotFound)) };
+    if row.amount != asked.amount.0 {
+        return Ok(Admitted::Refused(ResultCode::AmountMismatch));
+    }
+    let state: State = row.state.parse().map_err(|error: domain::UnknownWord| invalid(error))?;
+    match state {
+        State::Requested if matches!(standing, Standing::Fresh) && is_expired(envelope, now) => {
+            Ok(Admitted::Refused(ResultCode::CommandExpired))
+        }
+        State::Requested => Ok(Admitted::First),
+        State::Confirming if is_same_command(envelope, row)? => {
+            // An edited replay may not forget the payment that the first body may have paid.
+            if row.payment_key.as_deref() != Some(asked.payment_key) {
+                return Err(invalid(
+                    "the charge is being confirmed under another payment key: replay the unedited body",
+                ));
+            }
+            let attempt = u16::try_from(row.attempt).map_err(invalid)?;
+            Ok(Admitted::Again(Stored { attempt, is_key_spent: row.failure_code.is_some() }))
+        }
+        // It ended, or another command is at it.
+        State::Confirming | State::Done | State::Failed => Ok(Admitted::Refused(ResultCode::PaymentNotFound)),
+    }
+}
+
+fn is_same_command(envelope: &Envelope, row: &Row) -> Result<bool, sqlx::Error> {
+    let command = row.command_id.as_deref().map(command_id).transpose()?;
+    Ok(command == Some(envelope.id))
+}
+
+async fn lock_payment(connection: &mut MySqlConnection, order_id: &str) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        "SELECT user_id, amount, state, command_id, payment_key, attempt, failure_code FROM payments
+         WHERE order_id = ? FOR UPDATE",
+        order_id
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// `requested` → `confirming`. `false`: another order has this payment key.
+async fn start(
+    connection: &mut MySqlConnection,
+    envelope: &Envelope,
+    asked: &Asked<'_>,
+    attempt: u16,
+    now: UnixMs,
+) -> Result<bool, sqlx::Error> {
+    let written = sqlx::query!(
+        "UPDATE payments SET state = 'confirming', payment_key = ?, command_id = ?, attempt = ?, confirm_by_ms = ?,
+                             updated_at_ms = ?
+         WHERE order_id = ? AND state = 'requested'",
+        asked.payment_key,
+        &envelope.id.bytes()[..],
+        number(attempt),
+        asked.confirm_by.0,
+        now.0,
+        asked.order_id
+    )
+    .execute(connection)
+    .await;
+    match written {
+        Ok(_) => Ok(true),
+        Err(error) if is_duplicate(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Locks the payment and makes sure that it still is this command's.
+async fn check_confirming(
+    connection: &mut MySqlConnection,
+    envelope: &Envelope,
+    asked: &Asked<'_>,
+) -> Result<(), sqlx::Error> {
+    let row = lock_payment(connection, asked.order_id).await?;
+    let confirming = row.filter(|row| row.state == State::Confirming.as_str());
+    match confirming {
+        Some(row) if is_same_command(envelope, &row)? => Ok(()),
+        _ => Err(invalid(format!("payment {} is no longer being confirmed by this command", asked.order_id))),
+    }
+}
+
+/// As received; what would not fit keeps what the front end is shown.
+fn stored_payment(payment: &Payment) -> String {
+    let raw = payment.raw.to_string();
+    if raw.len() <= MAX_STORED_PAYMENT_BYTES { raw } else { payment.for_front_end().to_string() }
+}
+
+fn number(attempt: u16) -> i16 {
+    i16::try_from(attempt).unwrap_or(i16::MAX)
+}

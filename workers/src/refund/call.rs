@@ -1,0 +1,97 @@
+//! What a call to Toss brought, in the words of the rules.
+
+use crate::payment::of_class;
+use domain::{
+    payment::Refusal,
+    refund::leg::{Observation, Progress, SeenCancel, Sighting},
+};
+use toss::{CallError, Payment, classify_cancel};
+
+/// The last call of a delivery, and what came of it.
+pub(super) enum Answer {
+    /// No call yet.
+    None,
+    Cancel(Result<Payment, CallError>),
+    LookUp {
+        result: Result<Payment, CallError>,
+        /// The code of the cancel before it, where Toss refused that for good.
+        refused_with: Option<String>,
+    },
+}
+
+impl Answer {
+    /// The look-up that followed, which takes this answer's place.
+    pub(super) fn then_looked_up(&mut self, result: Result<Payment, CallError>) {
+        let refused_with = self.is_final_refusal().then(|| self.final_code().to_owned());
+        *self = Answer::LookUp { result, refused_with };
+    }
+
+    /// For the rules.
+    pub(super) fn observation(&self) -> Observation<'_> {
+        match self {
+            Answer::None => Observation::Nothing,
+            Answer::Cancel(Ok(payment)) | Answer::LookUp { result: Ok(payment), .. } => {
+                Observation::Seen(sighting(payment))
+            }
+            Answer::Cancel(Err(CallError::NoAnswer { .. })) => Observation::Unanswered,
+            Answer::Cancel(Err(CallError::Refused(refusal))) if refusal.is_still_processing() => {
+                Observation::Unanswered
+            }
+            Answer::Cancel(Err(CallError::Refused(refusal))) => {
+                Observation::Refused { refusal: of_class(classify_cancel(&refusal.code)), code: &refusal.code }
+            }
+            Answer::LookUp { result: Err(CallError::Refused(refusal)), .. } if refusal.is_our_configuration() => {
+                Observation::LookUpForbidden
+            }
+            Answer::LookUp { result: Err(_), .. } => Observation::LookUpFailed,
+        }
+    }
+
+    /// Whether Toss has refused the cancel for good.
+    pub(super) fn is_final_refusal(&self) -> bool {
+        matches!(self.observation(), Observation::Refused { refusal: Refusal::Final, .. })
+    }
+
+    /// The code with which Toss refused for good; empty when it did not.
+    pub(super) fn final_code(&self) -> &str {
+        match self {
+            Answer::Cancel(Err(CallError::Refused(refusal))) => &refusal.code,
+            Answer::LookUp { refused_with: Some(code), .. } => code,
+            _ => "",
+        }
+    }
+
+    /// The code by which the present key was answered, if it is of no more use now.
+    pub(super) fn spent_the_key(&self) -> Option<&str> {
+        match (self, self.observation()) {
+            (_, Observation::Refused { refusal: Refusal::OurConfiguration, .. }) => None,
+            (Answer::Cancel(Err(CallError::Refused(refusal))), Observation::Refused { .. }) => Some(&refusal.code),
+            _ => None,
+        }
+    }
+
+    /// For people.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Answer::None => "Toss was not asked".to_owned(),
+            Answer::Cancel(Ok(payment)) | Answer::LookUp { result: Ok(payment), .. } => {
+                format!("the payment is {}, with {} left", payment.status, payment.balance_amount)
+            }
+            Answer::Cancel(Err(error)) => format!("cancel: {error}"),
+            Answer::LookUp { result: Err(error), .. } => format!("look-up: {error}"),
+        }
+    }
+}
+
+fn sighting(payment: &Payment) -> Sighting<'_> {
+    let cancels = payment.cancels.iter().map(|cancel| SeenCancel {
+        reason: cancel.cancel_reason.as_deref(),
+        amount: cancel.cancel_amount,
+        progress: match cancel.cancel_status.as_deref() {
+            None | Some("DONE") => Progress::Done,
+            Some("ABORTED") => Progress::Aborted,
+            Some(_) => Progress::Pending,
+        },
+    });
+    Sighting { total_amount: payment.total_amount, balance_amount: payment.balance_amount, cancels: cancels.collect() }
+}

@@ -1,0 +1,384 @@
+//! The SQL of `CancelCharge`: one leg, from planned to paid or moved.
+
+use super::{Store, approve::column};
+use crate::laddered::{
+    Fault, Inbox, Standing, again_on_contention, balance, ended, insert_event, insert_transfer, invalid, write_balance,
+};
+use contracts::{Envelope, Event, Outcome, RefundId, ResultCode, UnixMs, UserId, Won};
+use domain::{
+    ledger::{Heading, Transfer, apply},
+    refund::{
+        LegState, Route, State, cancel_reason, is_paid,
+        leg::{Leg, Sent},
+        leg_command,
+    },
+};
+use platform::database::within;
+use serde_json::json;
+use sqlx::MySqlConnection;
+use std::time::Duration;
+
+/// `refund_legs.failure_code`'s width.
+const MAX_CODE_CHARS: usize = 100;
+
+/// Where the leg stands, by our books.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    refund: RefundId,
+    leg_no: u32,
+    user: UserId,
+    order_id: String,
+    state: LegState,
+    key_since: UnixMs,
+    cancelled_before: Won,
+    may_be_sent_elsewhere: bool,
+    pub(super) payment_key: String,
+    pub(super) amount: Won,
+    pub(super) attempt: u16,
+    pub(super) is_key_spent: bool,
+    pub(super) reason: String,
+}
+
+impl Stored {
+    pub(super) fn leg(&self, sent: Sent) -> Leg<'_> {
+        Leg {
+            state: self.state,
+            attempt: self.attempt,
+            key_since: self.key_since,
+            is_key_spent: self.is_key_spent,
+            may_be_sent_elsewhere: self.may_be_sent_elsewhere,
+            sent,
+            amount: self.amount,
+            reason: &self.reason,
+            cancelled_before: self.cancelled_before,
+        }
+    }
+}
+
+/// What the first transaction found.
+#[derive(Debug)]
+pub(super) enum Begun {
+    Ended(Outcome),
+    Superseded,
+    Executing(Stored),
+}
+
+impl Store {
+    /// Transaction 1: the command and the leg are executing, before anything is sent.
+    pub(super) async fn begin_leg(
+        &self,
+        envelope: &Envelope,
+        refund: RefundId,
+        leg_no: u32,
+        sender_limit: Duration,
+        now: UnixMs,
+    ) -> Result<Begun, Fault> {
+        Ok(again_on_contention(|| self.try_begin_leg(envelope, refund, leg_no, sender_limit, now)).await?)
+    }
+
+    async fn try_begin_leg(
+        &self,
+        envelope: &Envelope,
+        refund: RefundId,
+        leg_no: u32,
+        sender_limit: Duration,
+        now: UnixMs,
+    ) -> Result<Begun, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        within(self.limit, async {
+            let standing = match Inbox::lock(&mut transaction, envelope).await? {
+                Standing::Ended(outcome) => return Ok(Begun::Ended(outcome)),
+                Standing::Superseded => return Ok(Begun::Superseded),
+                standing => standing,
+            };
+            let Some(mut stored) = lock_leg(&mut transaction, refund, leg_no).await? else {
+                let outcome = ended(envelope, ResultCode::RefundNotFound, json!({}), now);
+                Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
+                transaction.commit().await?;
+                return Ok(Begun::Ended(outcome));
+            };
+            if let Standing::Unfinished { since: Some(since) } = standing {
+                let limit_ms = i64::try_from(sender_limit.as_millis()).unwrap_or(i64::MAX);
+                stored.may_be_sent_elsewhere = now.ms_since(since) < limit_ms;
+            }
+            if stored.state == LegState::Planned {
+                write_key(&mut transaction, &stored, 1, now).await?;
+                (stored.state, stored.attempt, stored.key_since) = (LegState::Executing, 1, now);
+            }
+            Inbox::executing(&mut transaction, envelope, &standing, now).await?;
+            transaction.commit().await?;
+            Ok(Begun::Executing(stored))
+        })
+        .await
+    }
+
+    /// Stores the number of the next key before it is used. `false`: another delivery was faster.
+    pub(super) async fn take_key(&self, stored: &Stored, attempt: u16, now: UnixMs) -> Result<bool, Fault> {
+        let taken = again_on_contention(|| async {
+            let mut connection = self.pool.acquire().await?;
+            within(self.limit, write_key(&mut connection, stored, attempt, now)).await
+        });
+        Ok(taken.await?)
+    }
+
+    /// Notes that the present key was answered, and with what: it is of no more use.
+    pub(super) async fn note_refusal(&self, stored: &Stored, code: &str) -> Result<(), Fault> {
+        let code: String = code.chars().take(MAX_CODE_CHARS).collect();
+        let refund = column(stored.refund)?;
+        again_on_contention(|| async {
+            let write = sqlx::query!(
+                "UPDATE refund_legs SET failure_code = ?
+                 WHERE refund_id = ? AND leg_no = ? AND attempt = ? AND state = 'executing'",
+                code,
+                refund,
+                stored.leg_no,
+                stored.attempt
+            )
+            .execute(&self.pool);
+            within(self.limit, write).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Transaction 2, when Toss gave the money back: the leg is paid, and with the last leg the refund.
+    pub(super) async fn pay_leg(&self, envelope: &Envelope, stored: &Stored, now: UnixMs) -> Result<Outcome, Fault> {
+        Ok(again_on_contention(|| self.try_pay_leg(envelope, stored, now)).await?)
+    }
+
+    async fn try_pay_leg(&self, envelope: &Envelope, stored: &Stored, now: UnixMs) -> Result<Outcome, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        within(self.limit, async {
+            let standing = Inbox::lock(&mut transaction, envelope).await?;
+            if let Standing::Ended(outcome) = standing {
+                return Ok(outcome);
+            }
+            let refund_amount = lock_refund(&mut transaction, stored.refund).await?;
+            check_executing(&mut transaction, stored).await?;
+            end_leg(&mut transaction, stored, LegState::Paid, None, now).await?;
+            sqlx::query!(
+                "UPDATE payments SET cancelled_amount = cancelled_amount + ?, updated_at_ms = ? WHERE order_id = ?",
+                stored.amount.0,
+                now.0,
+                stored.order_id
+            )
+            .execute(&mut *transaction)
+            .await?;
+            book(&mut transaction, envelope, stored, now).await?;
+            if all_paid(&mut transaction, stored.refund).await? {
+                finish_refund(&mut transaction, envelope, stored, refund_amount, now).await?;
+            }
+            let outcome = ended(envelope, ResultCode::Ok, json!({}), now);
+            Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
+            platform::halt::point("refund.before_commit").await;
+            transaction.commit().await?;
+            Ok(outcome)
+        })
+        .await
+    }
+
+    /// Transaction 2, when Toss refused for good: a payout leg takes this one's place.
+    pub(super) async fn move_leg(
+        &self,
+        envelope: &Envelope,
+        stored: &Stored,
+        code: &str,
+        now: UnixMs,
+    ) -> Result<Outcome, Fault> {
+        Ok(again_on_contention(|| self.try_move_leg(envelope, stored, code, now)).await?)
+    }
+
+    async fn try_move_leg(
+        &self,
+        envelope: &Envelope,
+        stored: &Stored,
+        code: &str,
+        now: UnixMs,
+    ) -> Result<Outcome, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        within(self.limit, async {
+            let standing = Inbox::lock(&mut transaction, envelope).await?;
+            if let Standing::Ended(outcome) = standing {
+                return Ok(outcome);
+            }
+            lock_refund(&mut transaction, stored.refund).await?;
+            check_executing(&mut transaction, stored).await?;
+            let code: String = code.chars().take(MAX_CODE_CHARS).collect();
+            end_leg(&mut transaction, stored, LegState::Moved, Some(&code), now).await?;
+            add_payout(&mut transaction, stored, now).await?;
+            let outcome = ended(envelope, ResultCode::TossFailed, json!({}), now);
+            Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
+            transaction.commit().await?;
+            Ok(outcome)
+        })
+        .await
+    }
+}
+
+/// Locks a cancel leg and reads it with its charge; `None` when there is none by that number.
+async fn lock_leg(
+    connection: &mut MySqlConnection,
+    refund: RefundId,
+    leg_no: u32,
+) -> Result<Option<Stored>, sqlx::Error> {
+    let found = sqlx::query!(
+        "SELECT route, order_id, amount, state, attempt, cancelled_before, failure_code, updated_at_ms
+         FROM refund_legs WHERE refund_id = ? AND leg_no = ? FOR UPDATE",
+        column(refund)?,
+        leg_no
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(leg) = found.filter(|leg| leg.route == Route::Cancel.as_str()) else { return Ok(None) };
+    let order_id = leg.order_id.ok_or_else(|| invalid("a cancel leg without its charge"))?;
+    let charge =
+        sqlx::query!("SELECT user_id, payment_key, cancelled_amount FROM payments WHERE order_id = ?", order_id)
+            .fetch_optional(connection)
+            .await?;
+    let charge = charge.ok_or_else(|| invalid(format!("a leg cancels the unknown charge {order_id}")))?;
+    Ok(Some(Stored {
+        refund,
+        leg_no,
+        user: UserId(u64::try_from(charge.user_id).map_err(invalid)?),
+        state: leg.state.parse().map_err(|error: domain::UnknownWord| invalid(error))?,
+        key_since: UnixMs(leg.updated_at_ms),
+        cancelled_before: Won(leg.cancelled_before.unwrap_or(charge.cancelled_amount)),
+        may_be_sent_elsewhere: false,
+        payment_key: charge.payment_key.ok_or_else(|| invalid(format!("charge {order_id} has no payment key")))?,
+        amount: Won(leg.amount),
+        attempt: u16::try_from(leg.attempt).map_err(invalid)?,
+        is_key_spent: leg.failure_code.is_some(),
+        reason: cancel_reason(refund, leg_no),
+        order_id,
+    }))
+}
+
+/// Stores the number of the next key; `false` when the present one is not `stored`'s.
+async fn write_key(
+    connection: &mut MySqlConnection,
+    stored: &Stored,
+    attempt: u16,
+    now: UnixMs,
+) -> Result<bool, sqlx::Error> {
+    let written = sqlx::query!(
+        "UPDATE refund_legs SET state = 'executing', attempt = ?, cancelled_before = ?, failure_code = NULL,
+                                updated_at_ms = ?
+         WHERE refund_id = ? AND leg_no = ? AND attempt = ? AND state IN ('planned', 'executing')",
+        attempt,
+        stored.cancelled_before.0,
+        now.0,
+        column(stored.refund)?,
+        stored.leg_no,
+        stored.attempt
+    )
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Locks the refund; its amount.
+async fn lock_refund(connection: &mut MySqlConnection, refund: RefundId) -> Result<Won, sqlx::Error> {
+    let amount = sqlx::query_scalar!("SELECT amount FROM refunds WHERE refund_id = ? FOR UPDATE", column(refund)?)
+        .fetch_optional(connection)
+        .await?;
+    amount.map(Won).ok_or_else(|| invalid(format!("refund {refund} is gone")))
+}
+
+/// Locks the leg and makes sure that it still is to be paid.
+async fn check_executing(connection: &mut MySqlConnection, stored: &Stored) -> Result<(), sqlx::Error> {
+    let (refund, leg_no) = (stored.refund, stored.leg_no);
+    let locked = lock_leg(connection, refund, leg_no).await?;
+    if locked.is_some_and(|leg| leg.state == LegState::Executing) {
+        return Ok(());
+    }
+    Err(invalid(format!("leg {leg_no} of refund {refund} is no longer being paid")))
+}
+
+async fn end_leg(
+    connection: &mut MySqlConnection,
+    stored: &Stored,
+    state: LegState,
+    code: Option<&str>,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE refund_legs SET state = ?, failure_code = ?, updated_at_ms = ? WHERE refund_id = ? AND leg_no = ?",
+        state.as_str(),
+        code,
+        now.0,
+        column(stored.refund)?,
+        stored.leg_no
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The held points leave the ledger towards Toss.
+async fn book(
+    connection: &mut MySqlConnection,
+    envelope: &Envelope,
+    stored: &Stored,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    let reference = format!("refund-{}-{}", stored.refund, stored.leg_no);
+    let heading = Heading { command: envelope.id, no: 0, reference, at: now };
+    let transfer = Transfer::refund_paid_by_cancel(heading, stored.user, stored.amount).map_err(invalid)?;
+    let mut points = balance(connection, stored.user).await?;
+    apply(&mut points, stored.user, &transfer).map_err(invalid)?;
+    write_balance(connection, stored.user, &points).await?;
+    insert_transfer(connection, &transfer).await
+}
+
+async fn all_paid(connection: &mut MySqlConnection, refund: RefundId) -> Result<bool, sqlx::Error> {
+    let states = sqlx::query_scalar!("SELECT state FROM refund_legs WHERE refund_id = ?", column(refund)?)
+        .fetch_all(connection)
+        .await?;
+    let states: Result<Vec<LegState>, _> = states.iter().map(|state| state.parse::<LegState>()).collect();
+    Ok(is_paid(states.map_err(invalid)?))
+}
+
+async fn finish_refund(
+    connection: &mut MySqlConnection,
+    envelope: &Envelope,
+    stored: &Stored,
+    amount: Won,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE refunds SET state = ?, updated_at_ms = ? WHERE refund_id = ?",
+        State::Paid.as_str(),
+        now.0,
+        column(stored.refund)?
+    )
+    .execute(&mut *connection)
+    .await?;
+    let event = Event::RefundPaid { refund: stored.refund, user: stored.user, amount, at: now };
+    insert_event(connection, envelope.id, event, now).await
+}
+
+/// A payout leg of the same amount, with the next free number.
+async fn add_payout(connection: &mut MySqlConnection, stored: &Stored, now: UnixMs) -> Result<(), sqlx::Error> {
+    let refund = column(stored.refund)?;
+    let last = sqlx::query_scalar!(
+        r#"SELECT CAST(COALESCE(MAX(leg_no), 0) AS SIGNED) AS "last!: i64" FROM refund_legs WHERE refund_id = ?"#,
+        refund
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let leg_no = u32::try_from(last.saturating_add(1)).map_err(invalid)?;
+    sqlx::query!(
+        "INSERT INTO refund_legs (refund_id, leg_no, route, order_id, amount, state, attempt, command_id, updated_at_ms)
+         VALUES (?, ?, ?, NULL, ?, ?, 0, ?, ?)",
+        refund,
+        leg_no,
+        Route::Payout.as_str(),
+        stored.amount.0,
+        LegState::Planned.as_str(),
+        &leg_command(stored.user, stored.refund, leg_no).bytes()[..],
+        now.0
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
