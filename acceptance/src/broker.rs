@@ -6,10 +6,14 @@ use contracts::{
     dead_letter::HEADER_ORIGIN,
     topology::{COMMANDS_EXCHANGE, Topology, origin, routing_key},
 };
+use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
-    message::BasicGetMessage,
-    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions},
+    message::{BasicGetMessage, Delivery},
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
+        ConfirmSelectOptions,
+    },
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Value, json};
@@ -63,6 +67,14 @@ impl Broker {
         answer.json().await.unwrap_or_default()
     }
 
+    /// How many messages were ever published to `exchange`, as the management API counts (seconds late).
+    pub async fn published_to(&self, exchange: &str) -> u64 {
+        let url = format!("{}/api/exchanges/{}/{exchange}", self.http, self.vhost);
+        let answer = self.client.get(url).send().await.expect("the management API answers");
+        let exchange: Value = answer.json().await.unwrap_or_default();
+        exchange["message_stats"]["publish_in"].as_u64().unwrap_or(0)
+    }
+
     /// How many messages lie in `queue` now, asked over AMQP (the page's figures are seconds old).
     pub async fn depth(&self, queue: &str) -> u32 {
         let channel = self.channel().await;
@@ -92,6 +104,21 @@ impl Broker {
     pub async fn take(&self, queue: &str) -> Option<BasicGetMessage> {
         let channel = self.channel().await;
         channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.expect("basic.get")
+    }
+
+    /// Receives one message of a queue with a single active consumer (which `basic.get` cannot read), acked.
+    pub async fn receive(&self, queue: &str) -> Delivery {
+        let channel = self.channel().await;
+        channel.basic_qos(1, BasicQosOptions::default()).await.expect("qos");
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let mut messages =
+            channel.basic_consume(queue.into(), "".into(), options, arguments).await.expect("a consumer");
+        let message = tokio::time::timeout(crate::wait::PATIENCE, messages.next()).await;
+        let message = message.expect("a message in time").expect("a message").expect("an open channel");
+        message.ack(BasicAckOptions::default()).await.expect("acked");
+        // Or it would stay the active one.
+        channel.close(200, "received".into()).await.expect("closed");
+        message
     }
 
     /// Publishes commands in order, as the API does, each confirmed.

@@ -2,21 +2,37 @@
 
 use crate::{
     auth::{ACCESS_TOKEN, REFRESH_TOKEN},
+    commands::COMMAND_ID,
     context::Shared,
     envelope::Failure,
 };
 use axum::{
+    body::{Body, BodyDataStream, HttpBody},
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use contracts::ResultCode;
+use futures_util::{Stream, stream};
 use platform::config::HttpConfig;
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::sync::Semaphore;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
+/// In `http.cors_origins`: browsers may call from anywhere.
+const ANY_ORIGIN: &str = "*";
+/// What a refused client may still send before it is answered.
+const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
+/// How long it may take for that.
+const MAX_UNREAD_TIME: Duration = Duration::from_secs(5);
 /// Browsers remember a preflight for this long.
 const PREFLIGHT_AGE: Duration = Duration::from_hours(1);
 
@@ -37,6 +53,37 @@ pub(crate) async fn time_out(State(api): State<Shared>, request: Request, next: 
         return Failure::away().into_response();
     };
     response
+}
+
+/// Hears the client out before it is answered: an answer that comes while the client still writes ends the connection,
+/// and browsers then report a broken network instead of what is in the envelope. Bounded in bytes and time.
+pub(crate) async fn hear_out(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
+    let unread = Arc::new(Mutex::new(body.into_data_stream()));
+    let handlers = unread.clone();
+    let body = Body::from_stream(stream::poll_fn(move |context| read(&handlers, context)));
+    let response = next.run(Request::from_parts(parts, body)).await;
+
+    let rest = async {
+        let mut left = MAX_UNREAD_BYTES;
+        while let Some(Ok(chunk)) = std::future::poll_fn(|context| read(&unread, context)).await {
+            let Some(less) = left.checked_sub(chunk.len()) else { return };
+            left = less;
+        }
+    };
+    // Whoever is still writing after this is cut off.
+    drop(tokio::time::timeout(MAX_UNREAD_TIME, rest).await);
+    response
+}
+
+type Unread = Mutex<BodyDataStream>;
+
+fn read(unread: &Unread, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, axum::Error>>> {
+    let mut unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
+    Pin::new(&mut *unread).poll_next(context)
 }
 
 /// A panic is a defect of ours: the client hears 500, the log says where.
@@ -60,13 +107,29 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
 
 /// The configured origins may call from a browser and read the headers that carry tokens and addresses.
 pub(crate) fn cors(http: &HttpConfig) -> CorsLayer {
-    let origins = http.origins().filter_map(|origin| HeaderValue::from_str(origin).ok());
-    let exposed: [HeaderName; 4] = [ACCESS_TOKEN, REFRESH_TOKEN, header::LOCATION, header::RETRY_AFTER];
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
+    let exposed: [HeaderName; 5] = [ACCESS_TOKEN, REFRESH_TOKEN, COMMAND_ID, header::LOCATION, header::RETRY_AFTER];
+    let layer = CorsLayer::new()
         .allow_methods(AllowMethods::list([Method::GET, Method::POST, Method::DELETE]))
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(ExposeHeaders::list(exposed))
-        .allow_credentials(true)
-        .max_age(PREFLIGHT_AGE)
+        .max_age(PREFLIGHT_AGE);
+    if http.origins().any(|origin| origin == ANY_ORIGIN) {
+        return layer.allow_origin(AllowOrigin::any());
+    }
+    let origins = http.origins().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    layer.allow_origin(AllowOrigin::list(origins)).allow_credentials(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_write_the_origins_makes_a_layer() {
+        let mut http = platform::Config::from_environment(crate::tests::variables()).unwrap().http;
+        for origins in ["", "*", "http://a, *", "http://a,https://b:3000", "한글\n"] {
+            http.cors_origins = origins.to_owned();
+            let _ = cors(&http);
+        }
+    }
 }

@@ -110,3 +110,25 @@ pub fn checks(dependencies: &Dependencies) -> Vec<Check> {
         }),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    /// The least configuration that is accepted.
+    pub(crate) fn variables() -> HashMap<String, String> {
+        [
+            ("GREAM__MODE", "test"),
+            ("GREAM__DATABASE__URL", "mysql://u:p@127.0.0.1:9/gream"),
+            ("GREAM__RABBITMQ__URL", "amqp://u:p@127.0.0.1:9/gream"),
+            ("GREAM__REDIS__URL", "redis://127.0.0.1:9/0"),
+            ("GREAM__AUTH__JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("GREAM__AUTH__ADDRESS_SECRET", "fedcba9876543210fedcba9876543210"),
+            ("GREAM__ACCOUNT_CIPHER__KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
+            ("GREAM__TOSS__BASE_URL", "http://127.0.0.1:9"),
+            ("GREAM__TOSS__SECRET_KEY", "test_sk_123456"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+}

@@ -44,6 +44,7 @@ pub(crate) fn router(api: Shared) -> Router {
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(api.clone(), layers::time_out))
         .layer(from_fn_with_state(places, layers::bound))
+        .layer(from_fn(layers::hear_out))
         .layer(layers::cors(&config.http))
         .layer(from_fn(layers::harden))
         .layer(from_fn(telemetry::measure))

@@ -9,7 +9,7 @@ use contracts::{CommandId, CommandState, Fingerprint, Outcome, ResultCode};
 use serde_json::json;
 
 /// [`contracts::client_journal::HEADER_COMMAND_ID`], as HTTP libraries spell it.
-const COMMAND_ID: &str = "gream-command-id";
+pub(crate) const COMMAND_ID: HeaderName = HeaderName::from_static("gream-command-id");
 
 /// The answer to a request with this fingerprint.
 pub(super) fn of_outcome(outcome: &Outcome, asked: Fingerprint) -> Result<Response, Failure> {
@@ -40,7 +40,7 @@ pub(super) fn accepted(id: CommandId, state: CommandState, location: &str) -> Re
 pub(super) fn naming(id: CommandId, mut answer: Response) -> Response {
     // A UUID is visible ASCII.
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        answer.headers_mut().insert(HeaderName::from_static(COMMAND_ID), value);
+        answer.headers_mut().insert(COMMAND_ID, value);
     }
     answer
 }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_header_is_the_one_that_clients_look_for() {
-        assert_eq!(contracts::client_journal::HEADER_COMMAND_ID.to_ascii_lowercase(), COMMAND_ID);
+        assert_eq!(contracts::client_journal::HEADER_COMMAND_ID.to_ascii_lowercase(), COMMAND_ID.as_str());
     }
 
     #[test]

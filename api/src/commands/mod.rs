@@ -15,6 +15,7 @@ pub(crate) mod status;
 pub(crate) mod waiters;
 mod wishes;
 
+pub(crate) use answer::COMMAND_ID;
 pub(crate) use wishes::Wishes;
 
 use crate::{context::Api, envelope::Failure};

@@ -1,0 +1,8 @@
+//! The API as a real process, spoken to over HTTP like any client does.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod accounts;
+mod bad_input;
+mod catalogue;
+mod commands;
+mod payments;
