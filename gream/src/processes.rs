@@ -14,7 +14,6 @@ use platform::{
 use sqlx::MySqlPool;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
-use workers::laddered;
 
 type Failure = Box<dyn std::error::Error>;
 
