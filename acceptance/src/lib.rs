@@ -11,7 +11,6 @@
 )]
 
 pub mod broker;
-pub mod client;
 pub mod commands;
 pub mod market;
 pub mod process;
@@ -19,7 +18,6 @@ pub mod servers;
 pub mod visitor;
 pub mod wait;
 
-pub use client::Client;
 pub use market::Market;
 pub use servers::Servers;
 pub use visitor::Visitor;
