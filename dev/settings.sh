@@ -22,6 +22,10 @@ admin_port_of() { # PROCESS
   done
 }
 
+# The demo's administrator. A password needs a lower-case letter and a digit, and has at most 30 characters.
+readonly ADMIN_LOGIN_ID=admin
+admin_password() { printf 'a1%.28s' "$(secret admin_password)"; }
+
 # KEY=value lines, the same for every process but its admin port. Call it with the instance's lock.
 print_settings() { # [PROCESS]
   cat <<ENV
@@ -38,6 +42,16 @@ GREAM__AUTH__ADDRESS_SECRET=$(secret address_secret)
 GREAM__ACCOUNT_CIPHER__KEY=$(secret account_cipher_key)
 GREAM__PICTURES__FOLDER=$home/pictures
 GREAM__CLOCK__OFFSET_FILE=$home/clock_offset_ms
+GREAM__MARKET__SIGN_UP_GIFT=100000
+ENV
+  # For `gream load` and `gream audit`.
+  cat <<ENV
+GREAM_API=http://127.0.0.1:$api_port
+GREAM_SANDBOX=http://127.0.0.1:$sandbox_port
+GREAM_RABBITMQ_PAGE=http://admin:$(secret rabbitmq_admin_password)@127.0.0.1:$management_port
+GREAM_JOURNAL=$home/journal.jsonl
+GREAM_ADMIN_LOGIN_ID=$ADMIN_LOGIN_ID
+GREAM_ADMIN_PASSWORD=$(admin_password)
 ENV
   [ $# -eq 0 ] || say "GREAM__ADMIN__LISTEN=127.0.0.1:$(admin_port_of "$1")"
 }

@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// A market for gifticons: a message-queue driven worker pipeline.
@@ -53,19 +53,16 @@ pub enum Task {
     },
     /// Compare database, queues and journals; read-only, on the live system. Exit status 0 when every rule holds.
     Audit {
-        /// The clients' journal, as `gream load` writes it.
-        #[arg(long)]
-        journal: Option<PathBuf>,
-        /// The Toss sandbox, such as <http://127.0.0.1:8099>.
-        #[arg(long)]
-        sandbox: Option<String>,
-        /// RabbitMQ's management page, such as <http://user:password@127.0.0.1:15672>.
-        #[arg(long, env = "GREAM_RABBITMQ_PAGE", hide_env_values = true)]
-        rabbitmq_page: Option<String>,
+        /// What is compared beside the database.
+        #[command(flatten)]
+        sources: AuditSources,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
+    /// Play a market day over HTTP, then audit. Exit status 0 when both the day and the audit hold. Adds users, products
+    /// and trades: for demo and test markets.
+    Load(LoadArguments),
     /// Print the broker's definitions, as in rabbitmq/definitions.json.
     Topology,
     /// Print the default configuration, with comments.
@@ -81,6 +78,55 @@ pub enum Task {
         /// Its readiness address, such as <http://127.0.0.1:9090/health/ready>.
         url: String,
     },
+}
+
+/// What an audit compares beside the database.
+#[derive(Clone, Debug, Args)]
+pub struct AuditSources {
+    /// The clients' journal, as `gream load` writes it.
+    #[arg(long, env = "GREAM_JOURNAL")]
+    pub journal: Option<PathBuf>,
+    /// The Toss sandbox, such as <http://127.0.0.1:8099>.
+    #[arg(long, env = "GREAM_SANDBOX")]
+    pub sandbox: Option<String>,
+    /// RabbitMQ's management page, such as <http://user:password@127.0.0.1:15672>.
+    #[arg(long, env = "GREAM_RABBITMQ_PAGE", hide_env_values = true)]
+    pub rabbitmq_page: Option<String>,
+}
+
+/// How the market day is to be.
+#[derive(Clone, Debug, Args)]
+pub struct LoadArguments {
+    /// The API, such as <http://127.0.0.1:8080>.
+    #[arg(long, env = "GREAM_API")]
+    pub api: String,
+    /// An administrator's login id.
+    #[arg(long, env = "GREAM_ADMIN_LOGIN_ID")]
+    pub admin_login_id: String,
+    /// Their password.
+    #[arg(long, env = "GREAM_ADMIN_PASSWORD", hide_env_values = true)]
+    pub admin_password: String,
+    /// Journal, sandbox and RabbitMQ's page; the first two are needed.
+    #[command(flatten)]
+    pub sources: AuditSources,
+    /// Where the figures go, as JSON.
+    #[arg(long, default_value = ".gream/report.json")]
+    pub report: PathBuf,
+    /// The crowd's luck.
+    #[arg(long, default_value_t = 20_261_122)]
+    pub seed: u64,
+    /// Clients.
+    #[arg(long, default_value_t = 400)]
+    pub users: u32,
+    /// Products.
+    #[arg(long, default_value_t = 50)]
+    pub products: u32,
+    /// Commands to be accepted while the market is open, at least.
+    #[arg(long, default_value_t = 21_000)]
+    pub commands: u64,
+    /// Clients that act at once.
+    #[arg(long, default_value_t = 48)]
+    pub concurrency: usize,
 }
 
 /// What to do with administrators.

@@ -1,6 +1,7 @@
 //! The one binary: parsing and wiring only. `gream help` lists what it can do.
 
 mod arguments;
+mod market_day;
 mod processes;
 mod tasks;
 
@@ -38,9 +39,8 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Task::Admin { task: AdminTask::Create { login_id, password_file } } => {
             tasks::create_administrator(&login_id, password_file.as_deref()).await
         }
-        Task::Audit { journal, sandbox, rabbitmq_page, json } => {
-            tasks::audit(journal, sandbox.as_deref(), rabbitmq_page.as_deref(), json).await
-        }
+        Task::Audit { sources, json } => tasks::audit(&sources, json).await,
+        Task::Load(arguments) => market_day::play(arguments).await,
         Task::Topology => tasks::topology(),
         Task::Config => Ok(tasks::print_defaults()),
         Task::Clock { task: arguments::ClockTask::Advance { by } } => tasks::advance_clock(by),

@@ -1,15 +1,12 @@
 //! The short tasks: they do one thing and end.
 
+use crate::arguments::AuditSources;
 use contracts::{
     PartitionCount,
     topology::{RETRY_LADDER_MS, Topology},
 };
 use platform::{Clock, Config, Secret, clock, database};
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -50,15 +47,10 @@ pub async fn create_administrator(login_id: &str, password_file: Option<&Path>) 
 }
 
 /// `gream audit`
-pub async fn audit(
-    journal: Option<PathBuf>,
-    sandbox: Option<&str>,
-    rabbitmq_page: Option<&str>,
-    json: bool,
-) -> Result<ExitCode, Failure> {
+pub async fn audit(compared: &AuditSources, json: bool) -> Result<ExitCode, Failure> {
     let config = Config::load()?;
     platform::telemetry::start_logging(&config.telemetry);
-    let sources = sources(&config, journal, sandbox, rabbitmq_page)?;
+    let sources = sources(&config, compared)?;
     let report = operator::audit(&sources).await?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -69,20 +61,15 @@ pub async fn audit(
 }
 
 /// What an audit compares.
-fn sources(
-    config: &Config,
-    journal: Option<PathBuf>,
-    sandbox: Option<&str>,
-    rabbitmq_page: Option<&str>,
-) -> Result<operator::Sources, Failure> {
+pub fn sources(config: &Config, compared: &AuditSources) -> Result<operator::Sources, Failure> {
     let partitions =
         PartitionCount::new(config.partitions.count).ok_or("partitions.count must be between 1 and 256")?;
     let vhost = reqwest::Url::parse(config.rabbitmq.url.expose())?.path().trim_start_matches('/').to_owned();
     Ok(operator::Sources {
         database: database::pool(&config.database)?,
-        journal,
-        broker: rabbitmq_page.map(|page| management_page(page, vhost)).transpose()?,
-        sandbox: sandbox.map(reqwest::Url::parse).transpose()?,
+        journal: compared.journal.clone(),
+        broker: compared.rabbitmq_page.as_deref().map(|page| management_page(page, vhost)).transpose()?,
+        sandbox: compared.sandbox.as_deref().map(reqwest::Url::parse).transpose()?,
         partitions,
         clock: Clock::configured(&config.clock),
     })
