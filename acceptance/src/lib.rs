@@ -13,10 +13,13 @@
 pub mod broker;
 pub mod commands;
 pub mod market;
+pub mod page;
 pub mod process;
+pub mod proxy;
 pub mod servers;
 pub mod visitor;
 pub mod wait;
+pub mod wire;
 
 pub use market::Market;
 pub use servers::Servers;

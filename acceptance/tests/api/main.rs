@@ -5,4 +5,5 @@ mod accounts;
 mod bad_input;
 mod catalogue;
 mod commands;
+mod faults;
 mod payments;
