@@ -190,7 +190,10 @@ impl Person {
             request.key = Some(self.key(day));
         }
         request.respond_async = manner == Manner::Async;
-        let ended = self.session.command(day, kind, &request).await;
+        let ended = match manner {
+            Manner::Twins => self.session.twins(day, kind, &request).await,
+            _ => self.session.command(day, kind, &request).await,
+        };
         day.record.expect(kind.as_str(), ended.code, usual(kind));
         if !ended.state.is_final() {
             return ended;

@@ -78,6 +78,8 @@ pub(crate) enum Manner {
     Async,
     /// With a key, and sent a second time after the answer.
     Twice,
+    /// With a key, and sent twice at the same time.
+    Twins,
     /// With a key that is used again for something else.
     OtherBody,
 }
@@ -87,8 +89,9 @@ pub(crate) fn manner(rng: &mut StdRng) -> Manner {
     match rng.random_range(0..100) {
         0..10 => Manner::Plain,
         10..15 => Manner::Async,
-        15..18 => Manner::Twice,
-        18..20 => Manner::OtherBody,
+        15..17 => Manner::Twice,
+        17..19 => Manner::Twins,
+        19..21 => Manner::OtherBody,
         _ => Manner::Keyed,
     }
 }
@@ -223,6 +226,10 @@ mod tests {
         let charges = wishes.iter().filter(|wish| matches!(wish, Wish::Charge { .. })).count();
         assert!((250..450).contains(&charges), "{charges}");
         let manners: Vec<Manner> = (0..1_000).map(|_| manner(&mut rng)).collect();
-        assert!([Manner::Plain, Manner::Async, Manner::Twice, Manner::OtherBody].iter().all(|m| manners.contains(m)));
+        assert!(
+            [Manner::Plain, Manner::Async, Manner::Twice, Manner::Twins, Manner::OtherBody]
+                .iter()
+                .all(|m| manners.contains(m))
+        );
     }
 }

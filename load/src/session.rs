@@ -13,6 +13,7 @@ use crate::{
     record::name,
 };
 use contracts::{CommandId, CommandState, Kind, ResultCode, UnixMs, UserId, client_journal::Line};
+use futures_util::future::join;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -133,11 +134,15 @@ impl Session {
     /// Sends `request` once more: it is the same command, so the answer must be the same.
     pub(crate) async fn again(&mut self, day: &Day, kind: Kind, request: &Request, first: &Ended) {
         let second = self.told(day, kind, request).await;
-        if second == *first {
-            day.record.count(|tally| &mut tally.repeats);
-        } else {
-            day.record.broken(format!("{kind} was sent twice: {first:?}, then {second:?}"));
-        }
+        same(day, kind, first, &second);
+    }
+
+    /// Sends `request` twice at the same time, on two connections: it is one command, with one outcome.
+    pub(crate) async fn twins(&mut self, day: &Day, kind: Kind, request: &Request) -> Ended {
+        let mut twin = Self { user: self.user, tokens: self.tokens.clone(), login: self.login.clone() };
+        let (first, second) = join(self.command(day, kind, request), twin.told(day, kind, request)).await;
+        same(day, kind, &first, &second);
+        first
     }
 
     /// Sends another request under the key of one that has ended: it must be refused.
@@ -209,6 +214,15 @@ impl Session {
         }
         day.record.broken(format!("command {id} had no outcome within {FOLLOW_LIMIT:?}: {}", ended.state.as_str()));
         ended
+    }
+}
+
+/// Two answers about one command must agree.
+fn same(day: &Day, kind: Kind, first: &Ended, second: &Ended) {
+    if first == second {
+        day.record.count(|tally| &mut tally.repeats);
+    } else {
+        day.record.broken(format!("{kind} was sent twice and answered {first:?} and {second:?}"));
     }
 }
 

@@ -3,5 +3,7 @@
 //! Promises: the audit is read-only. Doesn't: run the market; that is `api` and `workers`.
 
 pub mod audit;
+pub mod report;
 
 pub use audit::{AuditError, AuditReport, ManagementPage, Sources, audit, audit_at_rest};
+pub use report::FinalReport;

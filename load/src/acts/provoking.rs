@@ -88,8 +88,9 @@ fn provocations(day: &Day, scene: &Scene, time: u32) -> Vec<Provocation> {
     use Who::{Administrator, Client, Nobody, Stranger};
     let Scene { client, product, product_name, others_bid, order_id } = scene;
     let door = |code, who, request| Provocation { code, who, kind: None, request };
-    let command = |code, kind, request: Request| {
-        let key = format!("{}-provoke-{}-{kind}-{time}", day.names.tag(), request.path);
+    // Each is a request of its own: its code and kind tell its key from the others'.
+    let command = |code: ResultCode, kind: Kind, request: Request| {
+        let key = format!("{}-{}-{kind}-{time}", day.names.tag(), code.name());
         Provocation { code, who: Who::Client, kind: Some(kind), request: request.keyed(key) }
     };
     let fresh = format!("{}p{time}", day.names.client(0));

@@ -61,12 +61,15 @@ mod tests {
     async fn nothing_can_be_written() {
         let server = std::env::var("GREAM_TEST_DATABASE_URL")
             .expect("GREAM_TEST_DATABASE_URL is not set: run the tests by `make test`, or see dev/test");
-        let pool = MySqlPoolOptions::new().connect(&format!("{server}/mysql")).await.unwrap();
+        let pool = MySqlPoolOptions::new().connect(&format!("{server}/information_schema")).await.unwrap();
+        pool.execute("CREATE DATABASE IF NOT EXISTS gream_snapshot").await.unwrap();
+        pool.execute("CREATE TABLE IF NOT EXISTS gream_snapshot.nothing (id INT)").await.unwrap();
         let mut snapshot = Snapshot::take(&pool).await.unwrap();
         // It would change nothing even if it were allowed.
-        let write = snapshot.connection().execute("DELETE FROM help_topic WHERE FALSE").await;
+        let write = snapshot.connection().execute("DELETE FROM gream_snapshot.nothing WHERE FALSE").await;
         let error = write.unwrap_err().to_string();
         assert!(error.contains("READ ONLY"), "{error}");
         snapshot.end().await.unwrap();
+        pool.execute("DROP DATABASE gream_snapshot").await.unwrap();
     }
 }

@@ -54,7 +54,7 @@ impl Market {
         let server_url = std::env::var("GREAM_TEST_DATABASE_URL")
             .expect("GREAM_TEST_DATABASE_URL is not set: run the tests by `make test`, or see dev/test");
         let name = format!("gream_{name}_{}", std::process::id());
-        let server = database::pool(&config(&server_url, "mysql")).unwrap();
+        let server = database::pool(&config(&server_url, "information_schema")).unwrap();
         run(&server, &format!("DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}")).await;
         server.close().await;
 
@@ -128,7 +128,7 @@ impl Market {
 
     pub async fn drop(self) {
         self.sources.database.close().await;
-        let server = database::pool(&config(&self.server_url, "mysql")).unwrap();
+        let server = database::pool(&config(&self.server_url, "information_schema")).unwrap();
         run(&server, &format!("DROP DATABASE {}", self.name)).await;
     }
 }
