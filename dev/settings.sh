@@ -44,7 +44,11 @@ GREAM__PICTURES__FOLDER=$home/pictures
 GREAM__CLOCK__OFFSET_FILE=$home/clock_offset_ms
 GREAM__MARKET__SIGN_UP_GIFT=100000
 ENV
-  # For `gream load` and `gream audit`.
+  [ $# -eq 0 ] || say "GREAM__ADMIN__LISTEN=127.0.0.1:$(admin_port_of "$1")"
+}
+
+# For `gream load`, `gream audit` and the like beside the above: the same market, seen from outside.
+print_client_settings() {
   cat <<ENV
 GREAM_API=http://127.0.0.1:$api_port
 GREAM_SANDBOX=http://127.0.0.1:$sandbox_port
@@ -53,16 +57,19 @@ GREAM_JOURNAL=$home/journal.jsonl
 GREAM_ADMIN_LOGIN_ID=$ADMIN_LOGIN_ID
 GREAM_ADMIN_PASSWORD=$(admin_password)
 ENV
-  [ $# -eq 0 ] || say "GREAM__ADMIN__LISTEN=127.0.0.1:$(admin_port_of "$1")"
 }
 
 # The release binary, where cargo puts it.
 gream_binary() { printf '%s/release/gream' "${CARGO_TARGET_DIR:-$root/target}"; }
 
-# Runs COMMAND with the settings in its environment: on its command line every user could read them.
-with_settings() ( # PROCESS|'' COMMAND...
-  process=$1
+# Runs COMMAND with settings in its environment: on its command line every user could read them.
+with_settings() ( # PROCESS|client COMMAND...
+  if [ "$1" = client ]; then
+    lines=$(print_settings && print_client_settings)
+  else
+    lines=$(print_settings "$1")
+  fi
   shift
-  while read -r line; do export "${line?}"; done < <(print_settings ${process:+"$process"})
+  while read -r line; do export "${line?}"; done <<<"$lines"
   "$@"
 )
