@@ -1,0 +1,190 @@
+//! Refunds: held, allocated, given back once.
+
+use crate::stage::{Stage, request_refund};
+use acceptance::{
+    broker::header,
+    commands::envelope,
+    wait::{becomes, eventually},
+};
+use contracts::{Command, RefundId, UserId, dead_letter::HEADER_ERROR};
+use serde_json::{Value, json};
+
+fn leg(route: &str, amount: i64, state: &str) -> (String, i64, String) {
+    (route.to_owned(), amount, state.to_owned())
+}
+
+#[tokio::test]
+async fn a_refund_is_held_approved_once_and_paid_through_the_newest_charges() {
+    let stage = Stage::new("refund").await;
+    let user = stage.market.user(1, 500).await;
+    let _worker = stage.market.worker(&["payment", "refund", "relay"]).await;
+    let (old, new) = (stage.charged(user, 3_000).await, stage.charged(user, 2_000).await);
+    let request = request_refund("r", user, 4_000, stage.market.now());
+    stage.publish(&request).await;
+    stage.market.reaches(request.id, "done").await;
+    assert_eq!(stage.outcome(request.id).await.2, json!({"refundPoint": 4_000, "userPoint": 1_500}));
+    assert_eq!(stage.points(user).await, (1_500, 4_000));
+    let stored: (String, String) =
+        sqlx::query_as("SELECT bank, account_masked FROM refunds").fetch_one(&stage.market.database).await.unwrap();
+    assert_eq!(stored, ("국민".to_owned(), "****6789".to_owned()));
+
+    let refund = RefundId(1);
+    stage.approve(refund).await;
+    stage.refund_becomes(refund, "paid").await;
+    assert_eq!(stage.legs(refund).await, [leg("cancel", 2_000, "paid"), leg("cancel", 2_000, "paid")]);
+    assert_eq!((stage.moves(&old).await, stage.moves(&new).await), ((1, 1), (1, 1)));
+    assert_eq!(stage.points(user).await, (1_500, 0));
+    let cancelled = "SELECT cancelled_amount FROM payments WHERE amount = 3000";
+    assert_eq!(stage.market.number(cancelled).await, 2_000);
+
+    // Another administrator was slower.
+    let again = envelope("again", UserId(8), stage.market.now(), Command::ApproveRefund { refund });
+    let unknown = envelope("unknown", UserId(8), stage.market.now(), Command::ApproveRefund { refund: RefundId(99) });
+    for command in [again, unknown] {
+        stage.publish(&command).await;
+        stage.market.reaches(command.id, "rejected").await;
+        assert_eq!(stage.outcome(command.id).await.1, 1008);
+    }
+    becomes("its event left", 0, || stage.market.number("SELECT COUNT(*) FROM outbox")).await;
+    stage.audit_holds().await;
+}
+
+#[tokio::test]
+async fn nobody_gets_back_more_than_they_have() {
+    let stage = Stage::new("refund_poor").await;
+    let user = stage.market.user(1, 1_000).await;
+    let _worker = stage.market.worker(&["refund"]).await;
+    // Both at once: only one of them fits.
+    let (first, second) =
+        (request_refund("a", user, 700, stage.market.now()), request_refund("b", user, 700, stage.market.now()));
+    stage.market.broker.publish(stage.market.partitions, &[first.clone(), second.clone()]).await;
+    becomes("one of each", (1, 1), || async {
+        (stage.market.count("done").await, stage.market.count("rejected").await)
+    })
+    .await;
+    assert_eq!(stage.points(user).await, (300, 700));
+    assert_eq!(stage.market.number("SELECT MAX(result_code) FROM commands").await, 1007);
+    stage.audit_holds().await;
+}
+
+#[tokio::test]
+async fn what_no_charge_covers_waits_for_a_payout() {
+    let stage = Stage::new("refund_payout").await;
+    let user = stage.market.user(1, 5_000).await;
+    let _worker = stage.market.worker(&["payment", "refund", "relay"]).await;
+    stage.charged(user, 1_000).await;
+    let refund = stage.refund(user, 6_000).await;
+    stage.approve(refund).await;
+    let wanted = [leg("cancel", 1_000, "paid"), leg("payout", 5_000, "planned")];
+    becomes("the cancel leg is paid", &wanted[..], || async { stage.legs(refund).await.leak() as &[_] }).await;
+    assert_eq!(stage.refund_state(refund).await, "paying");
+    assert_eq!(stage.points(user).await, (0, 5_000), "held until an administrator has transferred it");
+    stage.audit_holds().await;
+}
+
+#[tokio::test]
+async fn refunds_of_one_user_do_not_claim_the_same_won() {
+    let stage = Stage::new("refund_rivals").await;
+    let user = stage.market.user(1, 0).await;
+    let _worker = stage.market.worker(&["payment", "refund", "relay"]).await;
+    let order = stage.charged(user, 10_000).await;
+    let mut approvals = Vec::new();
+    for amount in [1_000, 2_000, 3_000, 4_000] {
+        let refund = stage.refund(user, amount).await;
+        approvals.push(envelope(
+            &format!("a{refund}"),
+            UserId(9),
+            stage.market.now(),
+            Command::ApproveRefund { refund },
+        ));
+    }
+    stage.market.broker.publish(stage.market.partitions, &approvals).await;
+    let paid = "SELECT COUNT(*) FROM refunds WHERE state = 'paid'";
+    becomes("four refunds are paid", 4, || stage.market.number(paid)).await;
+    assert_eq!(stage.moves(&order).await, (1, 4));
+    assert_eq!(stage.points(user).await, (0, 0));
+    stage.audit_holds().await;
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_at_toss_money_is_given_back_once() {
+    let mut stage = Stage::new("refund_faults").await;
+    stage.market.set("GREAM__PAYMENT_WORKER__LADDER_MS", "200,400,2000,4000,4000");
+    let faults: [(&str, u32, Value); 11] = [
+        ("cancel", 1, json!({"reset": "before"})),
+        ("cancel", 2, json!({"reset": "after"})),
+        ("cancel", 1, json!({"status": 502, "effect": false})),
+        ("cancel", 1, json!({"status": 500, "effect": true})),
+        ("cancel", 1, json!({"code": "PROVIDER_ERROR", "effect": true})),
+        ("cancel", 2, json!({"code": "PROVIDER_ERROR", "effect": false})),
+        ("cancel", 1, json!({"code": "FAILED_PARTIAL_REFUND", "http": 500, "effect": true})),
+        ("cancel", 1, json!({"code": "FORBIDDEN_CONSECUTIVE_REQUEST", "http": 403, "effect": false})),
+        ("cancel", 1, json!({"delay_ms": 1500})),
+        ("cancel", 1, json!({"hang_ms": 3000})),
+        ("payment", 1, json!({"reset": "after"})),
+    ];
+    let _worker = stage.market.worker(&["payment", "refund", "relay"]).await;
+    let mut refunds = Vec::new();
+    for (user, (path, times, fault)) in (1..).zip(&faults) {
+        let user = stage.market.user(user, 0).await;
+        let order = stage.charged(user, 5_000).await;
+        stage.fault(path, &order, *times, fault.clone()).await;
+        if *path == "payment" {
+            // What makes a look-up necessary.
+            stage.fault("cancel", &order, 1, json!({"code": "PROVIDER_ERROR", "effect": true})).await;
+        }
+        let refund = stage.refund(user, 2_000).await;
+        stage.approve(refund).await;
+        refunds.push((user, order, refund, fault));
+    }
+    for (user, order, refund, fault) in refunds {
+        becomes(&format!("{fault}"), "paid".to_owned(), || stage.refund_state(refund)).await;
+        assert_eq!(stage.moves(&order).await, (1, 1), "{fault}");
+        assert_eq!(stage.points(user).await, (3_000, 0), "{fault}");
+    }
+    let wanted: Vec<u64> = faults.iter().map(|(_, times, _)| u64::from(*times)).chain([1]).collect();
+    assert_eq!(stage.struck().await, wanted, "every fault struck as often as it should");
+    assert_eq!(stage.market.broker.depth("dead.refund").await, 0);
+    stage.audit_holds().await;
+}
+
+#[tokio::test]
+async fn a_leg_that_toss_refuses_for_good_moves_to_a_payout() {
+    let stage = Stage::new("refund_moved").await;
+    let user = stage.market.user(1, 0).await;
+    let _worker = stage.market.worker(&["payment", "refund", "relay"]).await;
+    let order = stage.charged(user, 5_000).await;
+    stage.fault("cancel", &order, 1, json!({"code": "EXCEED_MAX_REFUND_DUE", "http": 403})).await;
+    let refund = stage.refund(user, 2_000).await;
+    stage.approve(refund).await;
+    let wanted = [leg("cancel", 2_000, "moved"), leg("payout", 2_000, "planned")];
+    becomes("moved", &wanted[..], || async { stage.legs(refund).await.leak() as &[_] }).await;
+    assert_eq!(stage.moves(&order).await, (1, 0));
+    assert_eq!((stage.points(user).await, stage.refund_state(refund).await), ((3_000, 2_000), "paying".to_owned()));
+    let code = "SELECT COUNT(*) FROM refund_legs WHERE failure_code = 'EXCEED_MAX_REFUND_DUE'";
+    assert_eq!(stage.market.number(code).await, 1);
+    stage.audit_holds().await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_gave_back_is_left_to_a_person() {
+    let stage = Stage::new("refund_foreign").await;
+    let user = stage.market.user(1, 0).await;
+    let _worker = stage.market.worker(&["payment", "refund", "relay"]).await;
+    let order = stage.charged(user, 5_000).await;
+    // An operator cancels on Toss's own page.
+    let key: String =
+        sqlx::query_scalar("SELECT payment_key FROM payments").fetch_one(&stage.market.database).await.unwrap();
+    let url = format!("http://{}/v1/payments/{key}/cancel", stage.address);
+    let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
+    let answer = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": 4_000})).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let refund = stage.refund(user, 2_000).await;
+    stage.approve(refund).await;
+    let dead = eventually("a dead letter", || stage.market.broker.take("dead.refund")).await.delivery;
+    let error = header(&dead, HEADER_ERROR).unwrap();
+    assert!(error.contains("only 1000 of this payment is left"), "{error}");
+    assert_eq!(stage.legs(refund).await, [leg("cancel", 2_000, "executing")]);
+    assert_eq!(stage.moves(&order).await, (1, 1));
+    assert_eq!(stage.points(user).await, (3_000, 2_000), "still held");
+}
