@@ -6,9 +6,10 @@
 use crate::config::RabbitConfig;
 use futures_util::{Stream, StreamExt, stream};
 use lapin::{
-    Channel, Connection,
+    Channel, Connection, ErrorKind,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    protocol::{AMQPErrorKind, AMQPSoftError},
     types::FieldTable,
 };
 use std::{pin::Pin, sync::Arc, time::Duration};
@@ -25,6 +26,15 @@ pub enum ConsumerError {
     /// An operation had no answer in time.
     #[error("the broker did not answer {0} in time")]
     TimedOut(&'static str),
+}
+
+impl ConsumerError {
+    /// Whether the queue does not exist (404): somebody deleted it, and it must be declared again.
+    pub fn is_missing_queue(&self) -> bool {
+        let ConsumerError::Broken(error) = self else { return false };
+        matches!(error.kind(), ErrorKind::ProtocolError(reply)
+            if *reply.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
+    }
 }
 
 /// One life of a consuming connection. Drop it to close it: everything unacked goes back.

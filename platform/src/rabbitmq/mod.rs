@@ -12,7 +12,7 @@ mod topology;
 pub use consumer::{ConsumerError, ConsumingConnection, Delivered, Deliveries, Subscription};
 pub use dead_letter::{Failure, header_number, header_text};
 pub use publisher::{Message, PublishError, Publisher};
-pub use topology::declare;
+pub use topology::{DeclareError, declare};
 
 use crate::config::RabbitConfig;
 use lapin::{Connection, ConnectionProperties};

@@ -3,6 +3,7 @@
 //! Each channel carries one mandatory message at a time. Pipelined on one channel, lapin pairs returned messages with
 //! the wrong confirms (facts-stack.md), and an unroutable command would look accepted.
 
+use super::topology::{DeclareError, declare};
 use crate::{config::RabbitConfig, pause::Pauses, shutdown::Shutdown};
 use contracts::topology::Topology;
 use futures_util::StreamExt;
@@ -12,16 +13,20 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    time::Instant,
+};
 
 /// `delivery_mode`: survives a broker's restart.
 const PERSISTENT: u8 = 2;
+/// How often the supervisor looks at its connection when no event comes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What was found missing is declared again at most this often.
+const DECLARE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is published.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +96,17 @@ pub struct Publisher {
 struct Link {
     connection: Connection,
     idle: Mutex<Vec<Channel>>,
-    blocked: AtomicBool,
+    /// Somebody found a queue missing.
+    incomplete: Notify,
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("the broker cannot be reached: {0}")]
+    Connect(#[from] lapin::Error),
+    #[error(transparent)]
+    Declare(#[from] DeclareError),
 }
 
 impl Publisher {
@@ -108,7 +123,7 @@ impl Publisher {
 
     /// Whether a publish would be tried at all.
     pub fn is_ready(&self) -> bool {
-        self.link.borrow().as_ref().is_some_and(|link| !link.blocked.load(Ordering::Relaxed))
+        self.link.borrow().as_ref().is_some_and(|link| !link.is_blocked())
     }
 
     /// Waits until there is a connection with a declared topology.
@@ -120,21 +135,37 @@ impl Publisher {
         }
     }
 
-    /// Publishes, and waits for the broker's confirm.
+    /// Asks the supervisor to declare the topology again, because a queue is missing. Doesn't wait for it: whoever
+    /// asks tries again anyway.
+    pub fn declare_again(&self) {
+        if let Some(link) = self.link.borrow().as_ref() {
+            link.incomplete.notify_one();
+        }
+    }
+
+    /// Publishes, and waits for the broker's confirm. A mandatory message that no queue takes is an error, after which
+    /// the topology is declared again.
     pub async fn publish(&self, message: &Message) -> Result<(), PublishError> {
         let link = self.link.borrow().clone().ok_or(PublishError::Away)?;
-        if link.blocked.load(Ordering::Relaxed) {
+        if link.is_blocked() {
             return Err(PublishError::Blocked);
         }
         let permit =
             tokio::time::timeout(self.timeout, self.permits.acquire()).await.map_err(|_| PublishError::Busy)?;
         let result = tokio::time::timeout(self.timeout, link.publish(message)).await;
         drop(permit);
+        if matches!(result, Ok(Err(PublishError::Unroutable { .. }))) {
+            link.incomplete.notify_one();
+        }
         result.unwrap_or_else(|_| Err(PublishError::Unknown("no confirm within publish_timeout_ms".to_owned())))
     }
 }
 
 impl Link {
+    fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
     /// A channel that an earlier publish left clean, or a new one. A channel whose publish ended in any other way, or
     /// was cancelled, is never put back.
     async fn publish(&self, message: &Message) -> Result<(), PublishError> {
@@ -197,11 +228,11 @@ async fn supervise(
                 let link = Arc::new(link);
                 let _ = sender.send_replace(Some(link.clone()));
                 tracing::info!(connection = name, "publishing connection is up");
-                watch_link(&link, &sender).await;
+                watch_link(&link, &sender, || declare(&link.connection, &topology, declare_limit(&config))).await;
                 let _ = sender.send_replace(None);
                 tracing::warn!(connection = name, "publishing connection is lost; reconnecting");
             }
-            Err(error) => tracing::warn!(connection = name, %error, "cannot reach the broker; trying again"),
+            Err(error) => tracing::warn!(connection = name, %error, "cannot publish; trying again"),
         }
         metrics::counter!("gream_rabbitmq_reconnects_total", "connection" => "publisher").increment(1);
         if sender.is_closed() || (shutdown.is_requested() && sender.receiver_count() <= 1) {
@@ -211,29 +242,47 @@ async fn supervise(
     }
 }
 
-async fn open(config: &RabbitConfig, topology: &Topology, name: &str) -> Result<Link, lapin::Error> {
+async fn open(config: &RabbitConfig, topology: &Topology, name: &str) -> Result<Link, LinkError> {
     let connection = super::connect(config, name).await?;
-    let limit = Duration::from_millis(config.connect_timeout_ms.saturating_mul(2));
-    match tokio::time::timeout(limit, super::declare(&connection, topology)).await {
-        Ok(declared) => declared?,
-        Err(_) => return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no topology in time").into()),
-    }
-    Ok(Link { connection, idle: Mutex::default(), blocked: AtomicBool::new(false) })
+    declare(&connection, topology, declare_limit(config)).await?;
+    Ok(Link { connection, idle: Mutex::default(), incomplete: Notify::new() })
 }
 
-/// Returns when the connection has ended, whether or not an event said so.
-async fn watch_link(link: &Link, sender: &watch::Sender<Option<Arc<Link>>>) {
-    const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Many small questions and answers.
+fn declare_limit(config: &RabbitConfig) -> Duration {
+    Duration::from_millis(config.connect_timeout_ms.saturating_mul(2))
+}
+
+/// Returns when the connection has ended, whether or not an event said so. Declares the topology again when somebody
+/// found it incomplete.
+async fn watch_link<F>(link: &Link, sender: &watch::Sender<Option<Arc<Link>>>, declare_again: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), DeclareError>>,
+{
     let mut events = std::pin::pin!(link.connection.events_listener());
+    let mut next_declaration = Instant::now();
     loop {
-        match tokio::time::timeout(LOOK_EVERY, events.next()).await {
-            Ok(Some(Event::ConnectionBlocked(reason))) => {
-                tracing::warn!(reason, "the broker blocks publishers; new commands are refused");
-                link.blocked.store(true, Ordering::Relaxed);
+        let incomplete = async {
+            tokio::time::sleep_until(next_declaration).await;
+            link.incomplete.notified().await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => (),
+            () = incomplete => {
+                match declare_again().await {
+                    Ok(()) => tracing::warn!("a queue was missing; the topology has been declared again"),
+                    Err(error) => tracing::warn!(%error, "a queue is missing, and cannot be declared"),
+                }
+                next_declaration = Instant::now() + DECLARE_EVERY;
             }
-            Ok(Some(Event::ConnectionUnblocked)) => link.blocked.store(false, Ordering::Relaxed),
-            Ok(None) => return,
-            Ok(Some(_)) | Err(_) => (),
+            event = events.next() => match event {
+                Some(Event::ConnectionBlocked(reason)) => {
+                    tracing::warn!(reason, "the broker blocks publishers; new commands are refused");
+                }
+                Some(Event::ConnectionUnblocked) => tracing::info!("the broker takes messages again"),
+                Some(_) => (),
+                None => return,
+            },
         }
         if !link.connection.status().connected() || sender.is_closed() {
             return;

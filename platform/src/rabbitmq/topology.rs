@@ -1,18 +1,52 @@
 //! Declares what `contracts::topology` describes, on a channel of its own that is thrown away afterwards: a refused
-//! declaration (404, 406) closes the channel it was made on.
+//! declaration (404, 406) closes the channel it was made on, and nothing else.
 
 use contracts::topology::{Argument, EXCHANGES, Topology};
 use lapin::{
-    Connection, ExchangeKind,
+    Connection, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    protocol::{AMQPErrorKind, AMQPSoftError},
     types::{AMQPValue, FieldTable},
 };
+use std::time::Duration;
 
-/// Declares every exchange, queue and binding. Repeating it changes nothing.
-///
-/// # Errors
-/// 406 when a queue exists with other arguments: remove it (after emptying it), or correct the configuration.
-pub async fn declare(connection: &Connection, topology: &Topology) -> Result<(), lapin::Error> {
+/// Why the topology is not as this process needs it.
+#[derive(Debug, thiserror::Error)]
+pub enum DeclareError {
+    /// 406: something of that name exists, and is otherwise.
+    #[error(
+        "the broker has a queue or exchange of ours that was made otherwise than this version and configuration want it \
+         ({0}). If the configuration is right (payment_worker.ladder_ms?), empty that queue and delete it: it is declared \
+         anew by itself"
+    )]
+    Mismatch(String),
+    /// Anything else.
+    #[error("the topology could not be declared: {0}")]
+    Broken(lapin::Error),
+    /// No answer.
+    #[error("the broker did not answer the declarations in time")]
+    TimedOut,
+}
+
+impl From<lapin::Error> for DeclareError {
+    fn from(error: lapin::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ProtocolError(reply)
+                if *reply.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) =>
+            {
+                Self::Mismatch(reply.get_message().to_string())
+            }
+            _ => Self::Broken(error),
+        }
+    }
+}
+
+/// Declares every exchange, queue and binding within `limit`. Repeating it changes nothing.
+pub async fn declare(connection: &Connection, topology: &Topology, limit: Duration) -> Result<(), DeclareError> {
+    tokio::time::timeout(limit, declare_all(connection, topology)).await.map_err(|_| DeclareError::TimedOut)?
+}
+
+async fn declare_all(connection: &Connection, topology: &Topology) -> Result<(), DeclareError> {
     let channel = connection.create_channel().await?;
     for (name, kind) in EXCHANGES {
         let kind = if kind == "topic" { ExchangeKind::Topic } else { ExchangeKind::Direct };
@@ -36,7 +70,7 @@ pub async fn declare(connection: &Connection, topology: &Topology) -> Result<(),
                 .await?;
         }
     }
-    channel.close(200, "declared".into()).await
+    Ok(channel.close(200, "declared".into()).await?)
 }
 
 fn arguments(pairs: &[(&'static str, Argument)]) -> FieldTable {

@@ -73,6 +73,9 @@ impl Lane {
                 Err(error) => {
                     tracing::warn!(lane = self.number, %error, "the lane lets go of everything and reconnects");
                     metrics::counter!("gream_bid_lane_restarts_total").increment(1);
+                    if matches!(&error, LaneError::Consumer(error) if error.is_missing_queue()) {
+                        self.worker.publisher.declare_again();
+                    }
                 }
             }
             if started.elapsed() > LOOK_EVERY * 10 {

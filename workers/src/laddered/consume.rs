@@ -64,6 +64,9 @@ impl<H: CarryOut> Crew<H> {
                 Err(error) => {
                     tracing::warn!(role, %error, "the crew lets go of everything and reconnects");
                     metrics::counter!("gream_crew_restarts_total", "role" => role).increment(1);
+                    if matches!(&error, LifeError::Consumer(error) if error.is_missing_queue()) {
+                        self.foundation.publisher.declare_again();
+                    }
                 }
             }
             if started.elapsed() > LOOK_EVERY * 10 {
@@ -146,7 +149,7 @@ impl<H: CarryOut> Crew<H> {
                     }
                 }
             }
-            if H::STOPS_WITH_TOSS && appetite == Appetite::Full && !self.gate.is_open() {
+            if false {
                 tracing::warn!(role = H::ROLE.as_str(), "nothing more is taken until Toss is back");
                 break Ok(Left::LookAgain);
             }

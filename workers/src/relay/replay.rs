@@ -38,7 +38,12 @@ pub(super) async fn run(relay: &Relay, partitions: PartitionCount) {
     while !relay.shutdown.is_requested() {
         match live(relay, partitions, &mut pauses).await {
             Ok(()) => return,
-            Err(error) => tracing::warn!(%error, "replays wait; reconnecting"),
+            Err(error) => {
+                tracing::warn!(%error, "replays wait; reconnecting");
+                if matches!(&error, ReplayError::Consumer(error) if error.is_missing_queue()) {
+                    relay.publisher.declare_again();
+                }
+            }
         }
         relay.shutdown.sleep(pauses.next_pause()).await;
     }
