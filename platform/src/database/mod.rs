@@ -11,13 +11,15 @@ pub use installation::{InstallationError, check_installation, migrate};
 
 use crate::config::DatabaseConfig;
 use sqlx::{
-    ConnectOptions, Connection, Executor, MySqlConnection, MySqlPool,
+    ConnectOptions, Connection, Executor, MySqlConnection, MySqlPool, Row,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 use std::{str::FromStr, time::Duration};
 
 /// How long the clean-up of a returned connection may take before it is closed instead.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(2);
+/// How long the question whether the database answers may take, beside getting a connection.
+const READY_LIMIT: Duration = Duration::from_secs(2);
 /// Connections are renewed after this, so that a changed primary or DNS name is followed.
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
 
@@ -48,13 +50,18 @@ pub fn pool(config: &DatabaseConfig) -> Result<MySqlPool, sqlx::Error> {
             Box::pin(async move { connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(settings))).await.map(drop) })
         })
         .after_release(|connection, _| {
-            Box::pin(async move {
-                // A cancelled `begin` can leave a transaction open; the next borrower's writes would vanish with it.
-                let clean_up = connection.execute("ROLLBACK");
-                Ok(matches!(tokio::time::timeout(CLEAN_UP_LIMIT, clean_up).await, Ok(Ok(_))))
-            })
+            // An error closes it without a farewell, for which a silent server would keep the pool waiting.
+            Box::pin(async move { within(CLEAN_UP_LIMIT, clean_up(connection)).await })
         });
     Ok(pool.connect_lazy_with(options(config)?))
+}
+
+/// Whether a returned connection may be handed out again. A cancelled `begin` can leave a transaction open, with which
+/// the next borrower's writes would vanish; and a server that became read-only is a primary no longer.
+async fn clean_up(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    const SQL: &str = "ROLLBACK; SELECT CAST(@@GLOBAL.read_only AS CHAR) IN ('0', 'OFF')";
+    let rows = connection.fetch_all(sqlx::raw_sql(SQL)).await?;
+    rows.first().map_or(Ok(false), |row| row.try_get(0))
 }
 
 /// A connection of one's own, outside any pool, with its server-side id (for `KILL`).
@@ -81,7 +88,8 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, sql
     }
 }
 
-/// Whether the database answers.
+/// Whether the database answers, in bounded time.
 pub async fn is_ready(pool: &MySqlPool) -> bool {
-    sqlx::query("SELECT 1").execute(pool).await.is_ok()
+    let Ok(mut connection) = pool.acquire().await else { return false };
+    within(READY_LIMIT, connection.execute("SELECT 1")).await.is_ok()
 }

@@ -150,7 +150,7 @@ impl Inbox {
         attempts: u32,
         now: UnixMs,
     ) -> Result<Option<Outcome>, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = within(self.limit, self.pool.begin()).await?;
         within(self.limit, async {
             let standing = Self::lock(&mut transaction, envelope).await?;
             if let Standing::Ended(outcome) = standing {

@@ -90,7 +90,7 @@ impl Store {
     }
 
     async fn try_begin(&self, envelope: &Envelope, asked: &Asked<'_>, now: UnixMs) -> Result<Begun, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = within(self.limit, self.pool.begin()).await?;
         within(self.limit, async {
             let standing = match Inbox::lock(&mut transaction, envelope).await? {
                 Standing::Ended(outcome) => return Ok(Begun::Ended(outcome)),
@@ -179,7 +179,7 @@ impl Store {
         payment: &Payment,
         now: UnixMs,
     ) -> Result<Outcome, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = within(self.limit, self.pool.begin()).await?;
         within(self.limit, async {
             let standing = Inbox::lock(&mut transaction, envelope).await?;
             if let Standing::Ended(outcome) = standing {
@@ -236,7 +236,7 @@ impl Store {
         code: &str,
         now: UnixMs,
     ) -> Result<Outcome, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = within(self.limit, self.pool.begin()).await?;
         within(self.limit, async {
             let standing = Inbox::lock(&mut transaction, envelope).await?;
             if let Standing::Ended(outcome) = standing {

@@ -28,7 +28,7 @@ impl Store {
     }
 
     async fn try_approve(&self, envelope: &Envelope, refund: RefundId, now: UnixMs) -> Result<Ending, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = within(self.limit, self.pool.begin()).await?;
         within(self.limit, async {
             let standing = match Inbox::lock(&mut transaction, envelope).await? {
                 Standing::Ended(outcome) => return Ok(Ending::Ended(outcome)),

@@ -84,7 +84,7 @@ impl Store {
         sender_limit: Duration,
         now: UnixMs,
     ) -> Result<Begun, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = within(self.limit, self.pool.begin()).await?;
         within(self.limit, async {
             let standing = match Inbox::lock(&mut transaction, envelope).await? {
                 Standing::Ended(outcome) => return Ok(Begun::Ended(outcome)),
@@ -147,7 +147,7 @@ impl Store {
     }
 
     async fn try_pay_leg(&self, envelope: &Envelope, stored: &Stored, now: UnixMs) -> Result<Outcome, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = within(self.limit, self.pool.begin()).await?;
         within(self.limit, async {
             let standing = Inbox::lock(&mut transaction, envelope).await?;
             if let Standing::Ended(outcome) = standing {
@@ -195,7 +195,7 @@ impl Store {
         code: &str,
         now: UnixMs,
     ) -> Result<Outcome, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = within(self.limit, self.pool.begin()).await?;
         within(self.limit, async {
             let standing = Inbox::lock(&mut transaction, envelope).await?;
             if let Standing::Ended(outcome) = standing {

@@ -43,7 +43,7 @@ pub(super) async fn run(relay: &Relay) {
 /// Sends one batch; how many rows left.
 async fn send_some(relay: &Relay) -> Result<u64, sqlx::Error> {
     let limit = Duration::from_millis(relay.config.database.statement_timeout_ms);
-    let mut transaction = relay.database.begin().await?;
+    let mut transaction = within(limit, relay.database.begin()).await?;
     let batch_max = relay.config.relay.batch_max;
     let read = sqlx::query!(
         "SELECT outbox_id, exchange_name, routing_key, payload, created_at_ms FROM outbox
