@@ -84,7 +84,9 @@ impl Store {
         let mut ended = BTreeSet::new();
         for row in sets.into_iter().flatten() {
             let (owner, connection_id): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-            if owner == self.owner || connection_id == 0 || !ended.insert(connection_id) {
+            // Our own former connection counts as a predecessor too: lost without a word, it may live on in the server.
+            let is_ours = u64::try_from(connection_id) == Ok(self.connection_id);
+            if is_ours || connection_id == 0 || !ended.insert(connection_id) {
                 continue;
             }
             match self.ask(format!("KILL {connection_id}")).await {
