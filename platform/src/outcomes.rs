@@ -22,6 +22,9 @@ use tokio::sync::mpsc;
 
 /// Batches that wait to be sent while Redis is slow; more are dropped, and found in MySQL.
 const MAX_WAITING: usize = 1024;
+/// A subscriber asks its server this often whether it is there: a peer that vanished without a word is silent like one
+/// that has nothing to say.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// Sends outcomes. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -149,10 +152,16 @@ async fn receive(
     let timed_out = || redis::RedisError::from((redis::ErrorKind::Io, "Redis did not answer within redis.timeout_ms"));
     let pubsub = tokio::time::timeout(limit, subscribe).await.map_err(|_| timed_out())??;
     connected.store(true, Ordering::Relaxed);
-    let mut messages = pubsub.into_on_message();
+    let (mut questions, mut messages) = pubsub.split();
+    let mut ask = tokio::time::interval_at(tokio::time::Instant::now() + ASK_EVERY, ASK_EVERY);
     loop {
         let message = tokio::select! {
             message = messages.next() => message,
+            _ = ask.tick() => {
+                let answer = questions.ping::<redis::Value>();
+                tokio::time::timeout(limit, answer).await.map_err(|_| timed_out())??;
+                continue;
+            }
             () = shutdown.requested() => return Ok(()),
         };
         let Some(message) = message else { return Ok(()) };
