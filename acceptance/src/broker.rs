@@ -86,6 +86,14 @@ impl Broker {
             .message_count()
     }
 
+    /// How many consumers `queue` has now; `None` while there is no such queue.
+    pub async fn consumers(&self, queue: &str) -> Option<u32> {
+        let channel = self.channel().await;
+        let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+        let found = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        found.ok().map(|queue| queue.consumer_count())
+    }
+
     /// A channel on a connection of its own.
     pub async fn channel(&self) -> Channel {
         let connection = Connection::connect(&self.amqp, ConnectionProperties::default())

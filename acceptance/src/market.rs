@@ -1,7 +1,7 @@
 //! A whole market for one test: database, vhost, secrets, and the processes that the test asks for.
 
-use crate::{broker::Broker, process::Process, servers::Servers, wait::becomes};
-use contracts::{CommandId, PartitionCount, ProductId, UnixMs, UserId};
+use crate::{broker::Broker, process::Process, servers::Servers, wait::becomes, wire::Wire};
+use contracts::{CommandId, PartitionCount, ProductId, UnixMs, UserId, topology::Topology};
 use platform::Clock;
 use sqlx::MySqlPool;
 use std::{
@@ -45,8 +45,7 @@ impl Market {
         }
         server.close().await;
         let partitions = PartitionCount::new(PARTITIONS).expect("a valid count");
-        let ladder: Vec<u32> = LADDER_MS.split(',').map(|step| step.parse().expect("a number")).collect();
-        let broker = Broker::create(&servers, &database_name, partitions, &ladder).await;
+        let broker = Broker::create(&servers, &database_name, partitions, &ladder()).await;
         let folder = tempfile::tempdir().expect("a folder");
         let environment = environment(&servers, &database_name, &broker, folder.path());
         let clock = Clock::movable(folder.path().join("clock"));
@@ -58,6 +57,18 @@ impl Market {
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What the processes declare.
+    pub fn topology(&self) -> Topology {
+        Topology::new(self.partitions, &ladder())
+    }
+
+    /// Processes that are started from now on reach the server of this variable by the returned wire.
+    pub async fn wire(&mut self, key: &str) -> Wire {
+        let (wire, url) = Wire::to(&self.environment[key]).await;
+        self.set(key, url);
+        wire
     }
 
     /// Sets a configuration variable for the processes that are started from now on.
@@ -208,17 +219,22 @@ impl Market {
         becomes(&format!("{id} in state {state}"), Some(state.to_owned()), || self.state(id)).await;
     }
 
-    /// Runs the audit over the database, and fails the test when a rule is broken or something is still under way.
-    pub async fn audit_holds(&self) {
-        let sources = operator::Sources {
+    /// The database alone.
+    pub fn audit_sources(&self) -> operator::Sources {
+        operator::Sources {
             database: self.database.clone(),
             journal: None,
             broker: None,
             sandbox: None,
             partitions: self.partitions,
             clock: self.clock.clone(),
-        };
-        let report = operator::audit_at_rest(&sources, crate::wait::PATIENCE).await.expect("the audit runs");
+        }
+    }
+
+    /// Runs the audit over the database, and fails the test when a rule is broken or something is still under way.
+    pub async fn audit_holds(&self) {
+        let report =
+            operator::audit_at_rest(&self.audit_sources(), crate::wait::PATIENCE).await.expect("the audit runs");
         assert!(report.holds_at_rest(), "{}", serde_json::to_string_pretty(&report).expect("a report"));
     }
 
@@ -226,6 +242,10 @@ impl Market {
     pub async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.database).await.expect(sql)
     }
+}
+
+fn ladder() -> Vec<u32> {
+    LADDER_MS.split(',').map(|step| step.parse().expect("a number")).collect()
 }
 
 fn environment(servers: &Servers, name: &str, broker: &Broker, folder: &Path) -> BTreeMap<String, String> {

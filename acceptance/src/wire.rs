@@ -1,0 +1,163 @@
+//! A wire between a process and one of its servers, which a test may cut, unplug, hold, slow down, or lose.
+
+use reqwest::Url;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    weather: Weather,
+    /// Connections with a lower number are closed.
+    closed: u32,
+    /// Connections with a lower number carry nothing any more.
+    lost: u32,
+}
+
+/// How bytes travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    Fair,
+    Slow(Duration),
+    Held,
+    Unplugged,
+}
+
+/// See the module's words. Its connections end with it.
+#[derive(Debug)]
+pub struct Wire {
+    state: watch::Sender<State>,
+    accepted: Arc<AtomicU32>,
+    open: Arc<()>,
+    task: AbortHandle,
+}
+
+impl Wire {
+    /// A wire to the server of `url`, and the address that leads through it.
+    pub async fn to(url: &str) -> (Self, String) {
+        let mut url = Url::parse(url).expect("a URL");
+        let server = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        url.set_port(Some(listener.local_addr().expect("its address").port())).expect("a URL with a host");
+        let state = watch::Sender::new(State { weather: Weather::Fair, closed: 0, lost: 0 });
+        let accepted = Arc::new(AtomicU32::new(0));
+        let open = Arc::new(());
+        let run = run(listener, server, state.subscribe(), accepted.clone(), open.clone());
+        let task = tokio::spawn(run).abort_handle();
+        (Self { state, accepted, open, task }, url.into())
+    }
+
+    /// How many connections it was asked for so far.
+    pub fn accepted(&self) -> u32 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many connections it carries, lost ones among them.
+    pub fn open(&self) -> usize {
+        Arc::strong_count(&self.open) - 2
+    }
+
+    /// Closes every connection. New ones are carried.
+    pub fn cut(&self) {
+        self.state.send_modify(|state| state.closed = self.accepted());
+    }
+
+    /// Closes every connection, and every new one, until it is mended.
+    pub fn unplug(&self) {
+        self.state.send_modify(|state| state.weather = Weather::Unplugged);
+    }
+
+    /// From now on nothing arrives, and nobody is told; until it is mended.
+    pub fn hold(&self) {
+        self.state.send_modify(|state| state.weather = Weather::Held);
+    }
+
+    /// What there is carries nothing any more, and neither side is told: a peer that vanished without a word. New
+    /// connections are carried.
+    pub fn lose(&self) {
+        self.state.send_modify(|state| state.lost = self.accepted());
+    }
+
+    /// Each piece takes this long.
+    pub fn slow_down(&self, by: Duration) {
+        self.state.send_modify(|state| state.weather = Weather::Slow(by));
+    }
+
+    /// As at the beginning; what was held arrives, what was lost stays so.
+    pub fn mend(&self) {
+        self.state.send_modify(|state| state.weather = Weather::Fair);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    listener: TcpListener,
+    server: String,
+    state: watch::Receiver<State>,
+    accepted: Arc<AtomicU32>,
+    open: Arc<()>,
+) {
+    // Dropped with this task, and with it every connection.
+    let mut connections = JoinSet::new();
+    loop {
+        let (client, _) = listener.accept().await.expect("a connection");
+        let number = accepted.fetch_add(1, Ordering::Relaxed);
+        let (carried, open) = (connection(client, server.clone(), number, state.clone()), open.clone());
+        connections.spawn(async move {
+            carried.await;
+            drop(open);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// One connection; it ends when either side ends it, or the state says so.
+async fn connection(client: TcpStream, server: String, number: u32, mut state: watch::Receiver<State>) {
+    if state.borrow().weather == Weather::Unplugged {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).expect("a socket option");
+    }
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let (out, back) = (state.clone(), state.clone());
+    tokio::select! {
+        () = carry(from_client, to_server, number, out) => (),
+        () = carry(from_server, to_client, number, back) => (),
+        _ = state.wait_for(|state| number < state.closed || state.weather == Weather::Unplugged) => (),
+    }
+}
+
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, number: u32, mut state: watch::Receiver<State>) {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let Ok(length @ 1..) = from.read(&mut buffer).await else { return };
+        let carries = |state: &State| state.weather != Weather::Held && number >= state.lost;
+        let Ok(weather) = state.wait_for(carries).await.map(|state| state.weather) else { return };
+        if let Weather::Slow(by) = weather {
+            tokio::time::sleep(by).await;
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
