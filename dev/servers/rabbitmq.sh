@@ -81,6 +81,15 @@ rabbitmq_spawn() { # PROGRAM
     RUNNING_UNDER_SYSTEMD=true "$1" # so that the script becomes the node, instead of its parent
 }
 
+# The broker's own tool. It finds the node by the same cookie, name and name server.
+rabbitmq_ctl() { # ARGUMENT...
+  local folder=$home/rabbitmq program
+  program=$(rabbitmq_program)
+  env HOME="$folder" ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" RABBITMQ_NODENAME=gream@localhost \
+    RABBITMQ_MNESIA_BASE="$folder/mnesia" RABBITMQ_LOG_BASE="$folder" RABBITMQ_CONF_ENV_FILE=/dev/null \
+    "${program%/*}/rabbitmqctl" "$@"
+}
+
 # A client's greeting, answered by Connection.Start (class 10, method 10), and the page and metrics, which some
 # versions open a moment later. rabbitmqctl would start an Erlang machine for each question.
 rabbitmq_ready() {
