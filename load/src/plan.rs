@@ -119,8 +119,8 @@ pub(crate) fn next(rng: &mut StdRng, mind: &Mind, assortment: &Assortment) -> Wi
 /// Buyers begin a little below the usual price and sellers a little above it, so that some bids meet and some rest.
 fn place(rng: &mut StdRng, side: Side, product: u64, usual: i64) -> Wish {
     let lean = match side {
-        Side::Buy => -2,
-        Side::Sell => 2,
+        Side::Buy => -5,
+        Side::Sell => 5,
     };
     let per_cent = 100 + lean + rng.random_range(-5..=5) + rng.random_range(-5..=5);
     let price = (usual * per_cent / 100 / PRICE_STEP * PRICE_STEP).max(PRICE_STEP);

@@ -198,10 +198,14 @@ impl DayReport {
         }
     }
 
-    /// Whether every promise to a client was kept, every accepted command ended, and everything that belongs to a
-    /// whole day came often enough.
+    /// Whether every promise to a client was kept, and every accepted command ended.
+    pub fn promises_are_kept(&self) -> bool {
+        self.broken_total == 0 && self.unresolved == 0 && self.suspended == 0
+    }
+
+    /// Whether promises were kept, and everything that belongs to a whole day came often enough.
     pub fn holds(&self) -> bool {
-        self.broken_total == 0 && self.unresolved == 0 && self.suspended == 0 && self.too_few.is_empty()
+        self.promises_are_kept() && self.too_few.is_empty()
     }
 }
 

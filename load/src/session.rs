@@ -17,8 +17,9 @@ use futures_util::future::join;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How often a request is sent before its client gives up.
-const MAX_SENDS: u32 = 12;
+/// How long a request is sent again and again before its client gives up: longer than a server is away when an
+/// operator restarts it.
+const RESEND_LIMIT: Duration = Duration::from_mins(2);
 /// Waits between two sends, where the answer named none.
 const RESEND_PAUSE: Duration = Duration::from_millis(500);
 /// No client waits longer before it sends again, whatever it is told.
@@ -233,7 +234,7 @@ pub(crate) async fn anonymous(day: &Day, request: &Request) -> Result<Answer, Un
 
 /// Sends until something other than 503 comes back, where sending again is safe.
 async fn persist(day: &Day, request: &Request, tokens: &Tokens) -> Result<Answer, Unanswered> {
-    let mut sends = 1;
+    let began = Instant::now();
     loop {
         let answer = day.http.send(request, tokens).await;
         let pause = match &answer {
@@ -247,10 +248,9 @@ async fn persist(day: &Day, request: &Request, tokens: &Tokens) -> Result<Answer
                 RESEND_PAUSE
             }
         };
-        if sends == MAX_SENDS || !request.is_repeatable() {
+        if began.elapsed() >= RESEND_LIMIT || !request.is_repeatable() {
             return answer;
         }
-        sends += 1;
         tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
     }
 }

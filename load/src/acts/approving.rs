@@ -27,7 +27,7 @@ pub(crate) async fn approve(day: &Day, administrator: &mut Session, closing: &At
             tokio::time::sleep(POLL).await;
         }
         for refund in awaiting {
-            let request = Request::delete(format!("/api/admin/refund/{refund}"));
+            let request = Request::delete(format!("/api/admin/refund/{refund}")).keyed(format!("approve-{refund}"));
             let ended = administrator.command(day, Kind::ApproveRefund, &request).await;
             // An approval that is still under way, or was refused, would be met again for ever.
             if ended.done().is_none() {

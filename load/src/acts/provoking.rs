@@ -17,6 +17,8 @@ use serde_json::json;
 
 /// How often each is provoked.
 pub(crate) const TIMES: u32 = 6;
+/// The largest id that a JavaScript client can hold; nothing has it.
+const NOBODYS_ID: u64 = (1 << 53) - 1;
 /// No bid has this price.
 const NOBODYS_PRICE: i64 = 99_999_900;
 /// Nobody has so many points.
@@ -83,82 +85,101 @@ async fn scene(day: &Day, client: &mut Person, other: &mut Person) -> Option<Sce
     Some(Scene { client: day.names.client(client.index), product, product_name, others_bid, order_id })
 }
 
+/// All of them, each a request of its own.
 fn provocations(day: &Day, scene: &Scene, time: u32) -> Vec<Provocation> {
-    use ResultCode as Code;
-    use Who::{Administrator, Client, Nobody, Stranger};
-    let Scene { client, product, product_name, others_bid, order_id } = scene;
-    let door = |code, who, request| Provocation { code, who, kind: None, request };
-    // Each is a request of its own: its code and kind tell its key from the others'.
-    let command = |code: ResultCode, kind: Kind, request: Request| {
+    let mut all = of_users(day, scene, time);
+    all.extend(of_requests(scene));
+    all.extend(of_charges(scene));
+    all.extend(of_commands(scene).into_iter().map(|(code, kind, request)| {
         let key = format!("{}-{}-{kind}-{time}", day.names.tag(), code.name());
         Provocation { code, who: Who::Client, kind: Some(kind), request: request.keyed(key) }
-    };
+    }));
+    all
+}
+
+/// Refused at the door: it must never become a command.
+fn door(code: ResultCode, who: Who, request: Request) -> Provocation {
+    Provocation { code, who, kind: None, request }
+}
+
+fn of_users(day: &Day, scene: &Scene, time: u32) -> Vec<Provocation> {
+    use Who::{Client, Nobody, Stranger};
+    let client = &scene.client;
     let fresh = format!("{}p{time}", day.names.client(0));
     let points = || Request::get("/api/users/points");
-    let buy = |price: i64| Request::post(format!("/api/buy/{product}"), json!({"price": price}));
+    let wrong_password = json!({"loginId": client, "password": "wrong1password"});
+    vec![
+        door(ResultCode::LoginIdTaken, Nobody, sign_up(client, &fresh)),
+        door(ResultCode::NicknameTaken, Nobody, sign_up(&fresh, client)),
+        door(ResultCode::UserNotFound, Nobody, Request::post("/api/users/login", wrong_password)),
+        door(ResultCode::InvalidToken, Stranger, points()),
+        door(ResultCode::LoginRequired, Nobody, points()),
+        door(ResultCode::Forbidden, Client, Request::get("/api/admin/refunds")),
+    ]
+}
+
+fn of_requests(scene: &Scene) -> Vec<Provocation> {
+    use Who::{Administrator, Client, Nobody};
+    let Scene { product, product_name, .. } = scene;
+    let path = format!("/api/buy/{product}");
+    let named = |name: &str| {
+        let texts = [("brand", "x"), ("name", name), ("description", "x"), ("price", "1")];
+        Request::upload("/api/admin/products", texts.map(|(field, text)| (field, text.to_owned())).to_vec(), png(0))
+    };
+    let no_picture = Request::upload(format!("/api/sell/{product}"), priced(STINGY), b"GIF89a".to_vec());
+    let large = json!({"loginId": "x".repeat(LARGE)});
+    let text = Request::new(Method::POST, path.as_str(), Body::Text("1000".to_owned()));
+    let nobodys_command = Request::get("/api/commands/00000000-0000-7000-8000-000000000000");
+    vec![
+        door(ResultCode::RefundNotFound, Administrator, Request::delete(format!("/api/admin/refund/{NOBODYS_ID}"))),
+        door(ResultCode::ProductNotFound, Client, Request::post(format!("/api/buy/{NOBODYS_ID}"), json!({"price": 1}))),
+        door(ResultCode::ProductNameTaken, Administrator, named(product_name)),
+        door(ResultCode::PictureNotRecognised, Client, no_picture),
+        door(ResultCode::InvalidInput, Client, Request::post(path.as_str(), json!({"price": -1}))),
+        door(ResultCode::MethodNotAllowed, Client, Request::new(Method::PUT, "/api/users/points", Body::Nothing)),
+        door(ResultCode::BodyTooLarge, Nobody, Request::post("/api/users/login", large)),
+        door(ResultCode::UnsupportedMediaType, Client, text),
+        door(ResultCode::PathNotFound, Nobody, Request::get("/api/nowhere")),
+        door(ResultCode::CommandNotFound, Client, nobodys_command),
+    ]
+}
+
+fn of_charges(scene: &Scene) -> Vec<Provocation> {
     let charge = |amount: i64, name: &str| {
         Request::post("/api/payments/toss/request", json!({"amount": amount, "orderName": name}))
     };
     let success = |order: &str, amount: i64| {
         Request::get(format!("/api/payments/toss/success?paymentKey=none&orderId={order}&amount={amount}"))
     };
-    let priced = |price: i64| vec![("price", price.to_string())];
-    let product_again = vec![
-        ("brand", "x".to_owned()),
-        ("name", product_name.clone()),
-        ("description", "x".to_owned()),
-        ("price", "1".to_owned()),
-    ];
-    let with_coupon = json!({"price": STINGY, "couponId": 9_007_199_254_740_991_u64});
-    let too_much = json!({"point": UNPAYABLE, "bank": "하나은행", "accountNumber": "110-1"});
-    let nobodys_command = "/api/commands/00000000-0000-7000-8000-000000000000";
-    let wrong_password = json!({"loginId": client, "password": "wrong1password"});
     vec![
-        door(Code::LoginIdTaken, Nobody, sign_up(client, &fresh)),
-        door(Code::NicknameTaken, Nobody, sign_up(&fresh, client)),
-        door(Code::UserNotFound, Nobody, Request::post("/api/users/login", wrong_password)),
-        door(Code::InvalidToken, Stranger, points()),
-        door(Code::LoginRequired, Nobody, points()),
-        door(Code::RefundNotFound, Administrator, Request::delete("/api/admin/refund/9007199254740991")),
-        door(Code::ProductNotFound, Client, Request::post("/api/buy/9007199254740991", json!({"price": 1_000}))),
-        door(Code::ProductNameTaken, Administrator, Request::upload("/api/admin/products", product_again, png(0))),
-        door(
-            Code::PictureNotRecognised,
-            Client,
-            Request::upload(format!("/api/sell/{product}"), priced(1_000), b"GIF89a".to_vec()),
-        ),
-        door(Code::Forbidden, Client, Request::get("/api/admin/refunds")),
-        door(Code::InvalidInput, Client, buy(-1)),
-        door(Code::MethodNotAllowed, Client, Request::new(Method::PUT, "/api/users/points", Body::Nothing)),
-        door(Code::BodyTooLarge, Nobody, Request::post("/api/users/login", json!({"loginId": "x".repeat(LARGE)}))),
-        door(
-            Code::UnsupportedMediaType,
-            Client,
-            Request::new(Method::POST, format!("/api/buy/{product}"), Body::Text("1000".into())),
-        ),
-        door(Code::PathNotFound, Nobody, Request::get("/api/nowhere")),
-        door(Code::CommandNotFound, Client, Request::get(nobodys_command)),
-        door(Code::UnsupportedOrder, Client, charge(1_000, "COFFEE")),
-        door(Code::AmountNotPositive, Client, charge(0, "CHARGE_POINT")),
-        door(Code::AmountTooSmall, Client, charge(99, "CHARGE_POINT")),
-        door(Code::PaymentNotFound, Client, success("no-such-order", 1_000)),
-        door(Code::AmountMismatch, Client, success(order_id, 999)),
-        command(Code::NotEnoughPoints, Kind::PlaceBuyBid, buy(UNPAYABLE)),
-        command(Code::NotEnoughPoints, Kind::RequestRefund, Request::post("/api/users/points/refunds", too_much)),
-        command(
-            Code::SellBidNotFound,
-            Kind::BuyNow,
-            Request::post(format!("/api/buy/{product}/now"), json!({"price": NOBODYS_PRICE})),
-        ),
-        command(
-            Code::BuyBidNotFound,
-            Kind::SellNow,
-            Request::upload(format!("/api/sell/{product}/now"), priced(NOBODYS_PRICE), png(time.into())),
-        ),
-        command(Code::Forbidden, Kind::CancelBid, Request::delete(format!("/api/buy/bid/{others_bid}"))),
-        command(Code::SellBidNotFound, Kind::CancelBid, Request::delete(format!("/api/sell/bid/{others_bid}"))),
-        command(Code::CouponNotFound, Kind::PlaceBuyBid, Request::post(format!("/api/buy/{product}"), with_coupon)),
+        door(ResultCode::UnsupportedOrder, Who::Client, charge(1_000, "COFFEE")),
+        door(ResultCode::AmountNotPositive, Who::Client, charge(0, "CHARGE_POINT")),
+        door(ResultCode::AmountTooSmall, Who::Client, charge(99, "CHARGE_POINT")),
+        door(ResultCode::PaymentNotFound, Who::Client, success("no-such-order", 1_000)),
+        door(ResultCode::AmountMismatch, Who::Client, success(&scene.order_id, 999)),
     ]
+}
+
+/// These become commands, and are refused by the rules.
+fn of_commands(scene: &Scene) -> Vec<(ResultCode, Kind, Request)> {
+    let Scene { product, others_bid, .. } = scene;
+    let buy = |body| Request::post(format!("/api/buy/{product}"), body);
+    let buy_now = Request::post(format!("/api/buy/{product}/now"), json!({"price": NOBODYS_PRICE}));
+    let sell_now = Request::upload(format!("/api/sell/{product}/now"), priced(NOBODYS_PRICE), png(0));
+    let refund = json!({"point": UNPAYABLE, "bank": "하나은행", "accountNumber": "110-1"});
+    vec![
+        (ResultCode::NotEnoughPoints, Kind::PlaceBuyBid, buy(json!({"price": UNPAYABLE}))),
+        (ResultCode::CouponNotFound, Kind::PlaceBuyBid, buy(json!({"price": STINGY, "couponId": NOBODYS_ID}))),
+        (ResultCode::NotEnoughPoints, Kind::RequestRefund, Request::post("/api/users/points/refunds", refund)),
+        (ResultCode::SellBidNotFound, Kind::BuyNow, buy_now),
+        (ResultCode::BuyBidNotFound, Kind::SellNow, sell_now),
+        (ResultCode::Forbidden, Kind::CancelBid, Request::delete(format!("/api/buy/bid/{others_bid}"))),
+        (ResultCode::SellBidNotFound, Kind::CancelBid, Request::delete(format!("/api/sell/bid/{others_bid}"))),
+    ]
+}
+
+fn priced(price: i64) -> Vec<(&'static str, String)> {
+    vec![("price", price.to_string())]
 }
 
 async fn face(day: &Day, administrator: &mut Session, client: &mut Person, provocation: Provocation) {
