@@ -52,7 +52,8 @@ impl Broker {
     }
 
     pub async fn remove(&self) {
-        drop(self.client.delete(format!("{}/api/vhosts/{}", self.http, self.vhost)).send().await);
+        // A client of this runtime: the other one's connections belong to the test's.
+        drop(reqwest::Client::new().delete(format!("{}/api/vhosts/{}", self.http, self.vhost)).send().await);
     }
 
     /// A policy, as an operator would set it.

@@ -279,6 +279,25 @@ impl Drop for Market {
             // Leave everything for whoever looks into it.
             let kept = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder")).keep();
             eprintln!("kept: logs in {}, database and vhost {}", kept.display(), self.database_name);
+            return;
         }
+        // Dozens of quorum queues a test would slow the broker down for those that follow.
+        let (broker, server, name) = (self.broker.clone(), self.servers.database_url.clone(), self.database_name.clone());
+        let clean_up = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let limit = std::time::Duration::from_secs(10);
+                drop(tokio::time::timeout(limit, broker.remove()).await);
+                drop(tokio::time::timeout(limit, drop_database(&server, &name)).await);
+            });
+        });
+        drop(clean_up.join());
+    }
+}
+
+/// What cannot be dropped is left behind: the stack is emptied before the next run anyway.
+async fn drop_database(server: &str, name: &str) {
+    if let Ok(pool) = MySqlPool::connect(server).await {
+        drop(sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}"))).execute(&pool).await);
     }
 }
