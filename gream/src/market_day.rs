@@ -3,21 +3,12 @@
 use crate::{arguments::LoadArguments, tasks};
 use platform::{Config, config::Mode};
 use reqwest::Url;
-use serde::Serialize;
 use std::{process::ExitCode, time::Duration};
 
 type Failure = Box<dyn std::error::Error>;
 
 /// After the last answer, what is still under way (events, follow-up commands, retries) gets this long to end.
 const REST_LIMIT: Duration = Duration::from_secs(90);
-
-/// What goes into the report's file.
-#[derive(Serialize)]
-struct Report<'a> {
-    holds: bool,
-    day: &'a load::DayReport,
-    audit: &'a operator::AuditReport,
-}
 
 /// Plays the day. Exit status 0 only if the day's own rules and the audit hold.
 pub async fn play(arguments: LoadArguments) -> Result<ExitCode, Failure> {
@@ -44,13 +35,13 @@ pub async fn play(arguments: LoadArguments) -> Result<ExitCode, Failure> {
     };
     let day = load::play(options).await?;
     let audit = operator::audit_at_rest(&sources, REST_LIMIT).await?;
-    let holds = day.holds() && audit.holds_at_rest();
-    println!("{day}\n{audit}");
-    let report = serde_json::to_vec_pretty(&Report { holds, day: &day, audit: &audit })?;
+    println!("{day}");
+    let report = operator::FinalReport::new(serde_json::to_value(&day)?, day.holds(), audit, load::MIN_OF_KIND);
+    println!("{report}");
     if let Some(folder) = arguments.report.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    std::fs::write(&arguments.report, report)?;
-    println!("\nThe report {}. Figures: {}", if holds { "holds" } else { "DOES NOT HOLD" }, arguments.report.display());
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report.write(&arguments.report)?;
+    println!("Figures: {}", arguments.report.display());
+    Ok(if report.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
