@@ -85,11 +85,11 @@ async fn what_no_charge_covers_waits_for_a_payout() {
 #[tokio::test]
 async fn refunds_of_one_user_do_not_claim_the_same_won() {
     let stage = Stage::new("refund_rivals").await;
-    let user = stage.market.user(1, 0).await;
-    let _worker = stage.market.worker(&["payment", "refund", "relay"]).await;
+    let user = stage.market.user(1, 2_000).await;
+    let _worker = stage.market.worker(&["payment", "refund"]).await;
     let order = stage.charged(user, 10_000).await;
     let mut approvals = Vec::new();
-    for amount in [1_000, 2_000, 3_000, 4_000] {
+    for amount in [3_000, 4_000, 5_000] {
         let refund = stage.refund(user, amount).await;
         approvals.push(envelope(
             &format!("a{refund}"),
@@ -98,11 +98,22 @@ async fn refunds_of_one_user_do_not_claim_the_same_won() {
             Command::ApproveRefund { refund },
         ));
     }
+    // All three are allocated before the first leg is paid: no relay brings its command yet.
     stage.market.broker.publish(stage.market.partitions, &approvals).await;
-    let paid = "SELECT COUNT(*) FROM refunds WHERE state = 'paid'";
-    becomes("four refunds are paid", 4, || stage.market.number(paid)).await;
-    assert_eq!(stage.moves(&order).await, (1, 4));
-    assert_eq!(stage.points(user).await, (0, 0));
+    for approval in &approvals {
+        stage.market.reaches(approval.id, "done").await;
+    }
+    let cancels = "SELECT CAST(SUM(amount) AS SIGNED) FROM refund_legs WHERE route = 'cancel'";
+    assert_eq!(stage.market.number(cancels).await, 10_000, "what the charge had, and not a won more");
+    let _relay = stage.market.worker(&["relay"]).await;
+    let open = "SELECT COUNT(*) FROM refund_legs WHERE route = 'cancel' AND state <> 'paid'";
+    becomes("every cancel leg is paid", 0, || stage.market.number(open)).await;
+    let (_, given_back) = stage.moves(&order).await;
+    assert_eq!(
+        stage.market.number("SELECT COUNT(*) FROM refund_legs WHERE route = 'cancel'").await,
+        i64::try_from(given_back).unwrap()
+    );
+    assert_eq!(stage.points(user).await, (0, 2_000), "the gift waits for a payout");
     stage.audit_holds().await;
 }
 

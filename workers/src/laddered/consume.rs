@@ -149,7 +149,7 @@ impl<H: CarryOut> Crew<H> {
                     }
                 }
             }
-            if false {
+            if H::STOPS_WITH_TOSS && appetite == Appetite::Full && !self.gate.is_open() {
                 tracing::warn!(role = H::ROLE.as_str(), "nothing more is taken until Toss is back");
                 break Ok(Left::LookAgain);
             }

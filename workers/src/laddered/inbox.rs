@@ -115,7 +115,9 @@ impl Inbox {
             .await?;
         } else {
             sqlx::query!(
-                "UPDATE commands SET kind = ?, user_id = ?, fingerprint = ?, state = ?, result_code = ?, data = ?,
+                // Delivered again while executing, it is the same attempt: its worker ended, which is not its fault.
+                "UPDATE commands SET attempts = attempts + IF(state = 'executing', 0, 1),
+                                     kind = ?, user_id = ?, fingerprint = ?, state = ?, result_code = ?, data = ?,
                                      accepted_at_ms = ?, updated_at_ms = ?
                  WHERE command_id = ? AND state NOT IN ('done', 'rejected', 'discarded')",
                 envelope.command.kind().as_str(),
