@@ -11,7 +11,7 @@ use super::{
     store::Store,
 };
 use contracts::{
-    DeadLetterReason, Envelope, Outcome, PartitionCount, PartitionId,
+    CommandId, DeadLetterReason, Envelope, Outcome, PartitionCount, PartitionId,
     topology::{Role, bid_queue},
 };
 use futures_util::{FutureExt, StreamExt, stream::SelectAll};
@@ -50,8 +50,17 @@ enum LaneError {
     DeadLetter(#[from] PublishError),
 }
 
+/// Why a command is set aside.
+struct Verdict {
+    reason: DeadLetterReason,
+    error: String,
+    attempts: u32,
+    /// Those of the attempts that were counted in MySQL before they began.
+    counted: u32,
+}
+
 /// One life of a lane's connections.
-struct Life {
+struct Life<'a> {
     store: Store,
     connection: ConsumingConnection,
     subscriptions: BTreeMap<String, (PartitionId, Subscription)>,
@@ -60,15 +69,18 @@ struct Life {
     stepped_back: BTreeMap<PartitionId, Instant>,
     /// Partitions that messages came from: those where the broker made us the active one.
     active: BTreeSet<PartitionId>,
+    /// Commands whose attempt was counted when it began, and that have not been settled. Outlives this life: when the
+    /// worker does too, these attempts are taken back.
+    counted: &'a mut Vec<CommandId>,
 }
 
 impl Lane {
     /// Runs until shutdown.
     pub(super) async fn run(self) {
-        let mut pauses = Pauses::new();
+        let (mut pauses, mut counted) = (Pauses::new(), Vec::new());
         while !self.worker.shutdown.is_requested() {
             let started = Instant::now();
-            match self.live().await {
+            match self.live(&mut counted).await {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::warn!(lane = self.number, %error, "the lane lets go of everything and reconnects");
@@ -86,11 +98,15 @@ impl Lane {
     }
 
     /// Connects and works until shutdown (`Ok`) or until something breaks.
-    async fn live(&self) -> Result<(), LaneError> {
+    async fn live(&self, counted: &mut Vec<CommandId>) -> Result<(), LaneError> {
         let worker = &self.worker;
         let owner = format!("{}/{}", worker.name, self.number);
         // The database first: without it nothing may be taken from a queue.
-        let store = Store::connect(&worker.config.database, owner.clone()).await?;
+        let mut store = Store::connect(&worker.config.database, owner.clone()).await?;
+        if !counted.is_empty() {
+            store.take_back_attempts(counted).await?;
+            counted.clear();
+        }
         tokio::select! {
             () = worker.publisher.ready() => (),
             () = worker.shutdown.requested() => return Ok(()),
@@ -103,6 +119,7 @@ impl Lane {
             deliveries: SelectAll::new(),
             stepped_back: BTreeMap::new(),
             active: BTreeSet::new(),
+            counted,
         };
         for partition in &self.partitions {
             self.subscribe(&mut life, *partition).await?;
@@ -115,7 +132,7 @@ impl Lane {
         Ok(())
     }
 
-    async fn subscribe(&self, life: &mut Life, partition: PartitionId) -> Result<(), LaneError> {
+    async fn subscribe(&self, life: &mut Life<'_>, partition: PartitionId) -> Result<(), LaneError> {
         let queue = bid_queue(partition);
         let (subscription, deliveries) =
             life.connection.subscribe(&queue, self.worker.config.bid_worker.prefetch).await?;
@@ -125,7 +142,7 @@ impl Lane {
     }
 
     /// The next batch (perhaps empty, after a look at the connections); `None` when it is time to stop.
-    async fn take(&self, life: &mut Life) -> Result<Option<Vec<Taken>>, LaneError> {
+    async fn take(&self, life: &mut Life<'_>) -> Result<Option<Vec<Taken>>, LaneError> {
         let first = tokio::select! {
             biased;
             () = self.worker.shutdown.requested() => return Ok(None),
@@ -157,7 +174,7 @@ impl Lane {
 
     fn add(
         &self,
-        life: &mut Life,
+        life: &mut Life<'_>,
         batch: &mut Vec<Taken>,
         next: Option<Result<Delivered, ConsumerError>>,
     ) -> Result<(), LaneError> {
@@ -178,11 +195,12 @@ impl Lane {
     }
 
     /// Carries a batch out and acks it.
-    async fn settle(&self, life: &mut Life, taken: Vec<Taken>) -> Result<(), LaneError> {
+    async fn settle(&self, life: &mut Life<'_>, taken: Vec<Taken>) -> Result<(), LaneError> {
         let mut answers: Vec<(String, Outcome)> = Vec::new();
         // Repeated messages run alone; the others together, in the order in which they came.
         for run in taken.chunk_by(|a, b| !a.is_repeated() && !b.is_repeated()) {
             self.settle_run(life, run, &mut answers).await?;
+            life.counted.clear();
         }
         let mut last_tags: BTreeMap<&str, u64> = BTreeMap::new();
         for one in &taken {
@@ -203,17 +221,18 @@ impl Lane {
     /// out.
     async fn settle_run(
         &self,
-        life: &mut Life,
+        life: &mut Life<'_>,
         run: &[Taken],
         answers: &mut Vec<(String, Outcome)>,
     ) -> Result<(), LaneError> {
         let mut commands: Vec<(&Taken, &Envelope)> = Vec::new();
         for taken in run {
             match &taken.content {
-                Ok(envelope) if taken.is_suspicious() && self.has_failed_too_often(life, taken, envelope).await? => (),
+                Ok(envelope) if taken.is_suspicious() && !self.may_begin(life, taken, envelope).await? => (),
                 Ok(envelope) => commands.push((taken, envelope)),
                 Err((reason, error)) => {
-                    self.set_aside(life, taken, None, *reason, error.to_string(), 1).await?;
+                    let verdict = Verdict { reason: *reason, error: error.to_string(), attempts: 1, counted: 0 };
+                    self.set_aside(life, taken, None, verdict).await?;
                 }
             }
         }
@@ -246,7 +265,7 @@ impl Lane {
         Ok(())
     }
 
-    async fn carry_out(&self, life: &mut Life, part: &[(&Taken, &Envelope)]) -> Result<Vec<Outcome>, BatchError> {
+    async fn carry_out(&self, life: &mut Life<'_>, part: &[(&Taken, &Envelope)]) -> Result<Vec<Outcome>, BatchError> {
         let envelopes: Vec<&Envelope> = part.iter().map(|(_, envelope)| *envelope).collect();
         let rules = Rules { clock: &self.worker.clock, limits: self.worker.limits(), partitions: self.count };
         let started = Instant::now();
@@ -265,7 +284,7 @@ impl Lane {
     /// The guilty one, alone: tried again, then set aside.
     async fn attempt_alone(
         &self,
-        life: &mut Life,
+        life: &mut Life<'_>,
         (taken, envelope): (&Taken, &Envelope),
         mut error: String,
         answers: &mut Vec<(String, Outcome)>,
@@ -284,34 +303,35 @@ impl Lane {
                 Err(BatchError::Defect(again)) => error = again,
             }
         }
-        self.set_aside(life, taken, Some(envelope), DeadLetterReason::OutOfAttempts, error, max_attempts).await
+        let counted = u32::from(life.counted.contains(&envelope.id));
+        let verdict = Verdict { reason: DeadLetterReason::OutOfAttempts, error, attempts: max_attempts, counted };
+        self.set_aside(life, taken, Some(envelope), verdict).await
     }
 
-    /// Counts the attempts of a command that seems to end its workers; sets it aside when there were too many.
-    async fn has_failed_too_often(
-        &self,
-        life: &mut Life,
-        taken: &Taken,
-        envelope: &Envelope,
-    ) -> Result<bool, LaneError> {
-        let attempts = life.store.count_attempt(envelope, self.worker.clock.now()).await?;
-        if attempts <= self.worker.config.bid_worker.max_attempts {
-            return Ok(false);
+    /// Counts an attempt of a command that seems to end its workers; sets it aside when there were too many.
+    async fn may_begin(&self, life: &mut Life<'_>, taken: &Taken, envelope: &Envelope) -> Result<bool, LaneError> {
+        let max_attempts = self.worker.config.bid_worker.max_attempts;
+        if life.store.begin_attempt(envelope, max_attempts, self.worker.clock.now()).await? {
+            life.counted.push(envelope.id);
+            return Ok(true);
         }
-        let error = "workers ended while they carried it out".to_owned();
-        self.set_aside(life, taken, Some(envelope), DeadLetterReason::OutOfAttempts, error, attempts).await?;
-        Ok(true)
+        let verdict = Verdict {
+            reason: DeadLetterReason::OutOfAttempts,
+            error: "workers ended while they carried it out".to_owned(),
+            attempts: max_attempts,
+            counted: max_attempts,
+        };
+        self.set_aside(life, taken, Some(envelope), verdict).await?;
+        Ok(false)
     }
 
     /// Marks the command suspended and publishes the dead letter. The original is acked with its batch.
     async fn set_aside(
         &self,
-        life: &mut Life,
+        life: &mut Life<'_>,
         taken: &Taken,
         envelope: Option<&Envelope>,
-        reason: DeadLetterReason,
-        error: String,
-        attempts: u32,
+        Verdict { reason, error, attempts, counted }: Verdict,
     ) -> Result<(), LaneError> {
         let now = self.worker.clock.now();
         let command = match &taken.content {
@@ -319,7 +339,7 @@ impl Lane {
             Err((_, undecodable)) => undecodable.id(),
         };
         if let Some(id) = command {
-            life.store.suspend(id, envelope, attempts, now).await?;
+            life.store.suspend(id, envelope, attempts.saturating_sub(counted), now).await?;
         }
         let failure = Failure { reason, error, attempts, at: now, command };
         self.worker
@@ -330,7 +350,7 @@ impl Lane {
     }
 
     /// Gives up active partitions of others' shares, and queues up again for those given up a while ago.
-    async fn keep_to_share(&self, life: &mut Life) -> Result<(), LaneError> {
+    async fn keep_to_share(&self, life: &mut Life<'_>) -> Result<(), LaneError> {
         let share = *self.share.borrow();
         let surplus: Vec<PartitionId> =
             life.active.iter().copied().filter(|partition| !share.contains(*partition, self.count)).collect();

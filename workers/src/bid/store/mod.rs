@@ -8,6 +8,7 @@
 //! Promises: all bulk SQL of the house is in this folder, as text of numbers and hexadecimal only. Locks are taken in
 //! one order everywhere (guard rows, coupons, balances), so batches of different lanes cannot deadlock.
 
+mod attempts;
 mod literal;
 mod lock;
 mod read;

@@ -39,54 +39,6 @@ impl Store {
         sql.push("COMMIT");
         self.ask(sql.0).await.map(drop)
     }
-
-    /// Marks a command suspended, unless it has ended. `envelope` is missing when only its id could be read.
-    pub(in crate::bid) async fn suspend(
-        &mut self,
-        id: contracts::CommandId,
-        envelope: Option<&Envelope>,
-        attempts: u32,
-        now: UnixMs,
-    ) -> Result<(), sqlx::Error> {
-        self.unfinished_row(id, envelope, "suspended", attempts, now).await
-    }
-
-    /// Counts an attempt before it begins, for a command that is suspected of ending its worker; the count so far.
-    pub(in crate::bid) async fn count_attempt(&mut self, envelope: &Envelope, now: UnixMs) -> Result<u32, sqlx::Error> {
-        self.unfinished_row(envelope.id, Some(envelope), "executing", 1, now).await?;
-        let sql = format!("SELECT attempts FROM commands WHERE command_id = {}", Hex(&envelope.id.bytes()));
-        let sets = self.ask(sql).await?;
-        let row = sets.first().and_then(|rows| rows.first()).ok_or(sqlx::Error::RowNotFound)?;
-        u32::try_from(sqlx::Row::try_get::<i16, _>(row, 0)?).map_err(super::row::invalid)
-    }
-
-    async fn unfinished_row(
-        &mut self,
-        id: contracts::CommandId,
-        envelope: Option<&Envelope>,
-        state: &str,
-        attempts: u32,
-        now: UnixMs,
-    ) -> Result<(), sqlx::Error> {
-        let kind = envelope.map_or("unknown", |envelope| envelope.command.kind().as_str());
-        let user = envelope.map_or(0, |envelope| envelope.user.0);
-        let fingerprint = envelope.map_or([0; 32], |envelope| envelope.fingerprint.0);
-        let accepted_at = envelope.map_or(now, |envelope| envelope.accepted_at);
-        self.ask(format!(
-            "INSERT INTO commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, \
-             accepted_at_ms, updated_at_ms) VALUES ({}, '{kind}', {user}, {}, '{state}', 0, '{{}}', {attempts}, {}, {}) \
-             ON DUPLICATE KEY UPDATE \
-             attempts = IF(state IN ('done', 'rejected', 'discarded'), attempts, attempts + VALUES(attempts)), \
-             updated_at_ms = IF(state IN ('done', 'rejected', 'discarded'), updated_at_ms, VALUES(updated_at_ms)), \
-             state = IF(state IN ('done', 'rejected', 'discarded'), state, VALUES(state))",
-            Hex(&id.bytes()),
-            Hex(&fingerprint),
-            ms(accepted_at),
-            ms(now)
-        ))
-        .await
-        .map(drop)
-    }
 }
 
 #[derive(Default)]
@@ -128,10 +80,12 @@ impl Statements {
                     updated_at_ms)";
         self.insert(head, &rows, "");
         for one in finished.iter().filter(|one| one.has_row) {
+            // Attempts first: MySQL evaluates from left to right. One that is executing was counted when it began.
             let (envelope, outcome) = (one.envelope, one.outcome);
             self.push(&format!(
-                "UPDATE commands SET kind = '{}', user_id = {}, fingerprint = {}, state = '{}', result_code = {}, data = {}, \
-                 attempts = attempts + 1, accepted_at_ms = {}, updated_at_ms = {} \
+                "UPDATE commands SET attempts = IF(state = 'executing', GREATEST(attempts, 1), attempts + 1), \
+                 kind = '{}', user_id = {}, fingerprint = {}, state = '{}', result_code = {}, data = {}, \
+                 accepted_at_ms = {}, updated_at_ms = {} \
                  WHERE command_id = {} AND state NOT IN ('done', 'rejected', 'discarded')",
                 envelope.command.kind(),
                 envelope.user,
