@@ -121,6 +121,12 @@ impl Gate {
         self.breaker().shut_until(now).map_or(0, |until| until.ms_since(now).max(0))
     }
 
+    /// For how long it stays open before the next probe; zero while one is on its way, which may end at any moment.
+    pub(crate) fn pause_ms(&self) -> i64 {
+        let shut_for_ms = self.shut_for_ms();
+        if self.breaker().phase() == Phase::Open { shut_for_ms } else { 0 }
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -88,7 +88,8 @@ impl<H: CarryOut> Crew<H> {
         }
     }
 
-    /// Waits on the rung that outlasts the gate's pause; no attempt is counted.
+    /// Waits on a rung without an attempt being counted. Where nothing is consumed while the gate is shut, the shortest
+    /// will do: the message waits on its queue then. Elsewhere it is the one that outlasts the gate's pause.
     async fn park(
         &self,
         delivery: &Delivery,
@@ -96,8 +97,8 @@ impl<H: CarryOut> Crew<H> {
         attempts: u32,
         error: String,
     ) -> Result<(), LifeError> {
-        let shut_for_ms = self.gate.shut_for_ms();
-        let outlasting = self.ladder_ms.iter().copied().filter(|step_ms| i64::from(*step_ms) >= shut_for_ms).min();
+        let pause_ms = if H::STOPS_WITH_TOSS { 0 } else { self.gate.pause_ms() };
+        let outlasting = self.ladder_ms.iter().copied().filter(|step_ms| i64::from(*step_ms) >= pause_ms).min();
         let Some(step_ms) = outlasting.or_else(|| self.ladder_ms.iter().copied().max()) else {
             return Err(Fault::Defect("payment_worker.ladder_ms is empty".to_owned()).into());
         };
