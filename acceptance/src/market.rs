@@ -33,6 +33,7 @@ impl Market {
     /// Database and vhost, and nothing running yet.
     pub async fn new(test: &str) -> Self {
         let servers = Servers::from_environment();
+        servers.mend().await;
         let unique =
             format!("{}_{}_{}", test.replace('-', "_"), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let database_name = format!("gream_{}", &unique[unique.len().saturating_sub(55)..]);
@@ -282,7 +283,8 @@ impl Drop for Market {
             return;
         }
         // Dozens of quorum queues a test would slow the broker down for those that follow.
-        let (broker, server, name) = (self.broker.clone(), self.servers.database_url.clone(), self.database_name.clone());
+        let (broker, server, name) =
+            (self.broker.clone(), self.servers.database_url.clone(), self.database_name.clone());
         let clean_up = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {

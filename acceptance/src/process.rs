@@ -86,6 +86,17 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The processor time it has used so far, all its threads together.
+    pub fn cpu_time(&self) -> Duration {
+        /// Linux's clock tick, as every process sees it.
+        const TICKS_PER_S: u64 = 100;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it is running");
+        // After the name in parentheses: the state is the 3rd field, user and system time the 14th and 15th.
+        let fields: Vec<&str> = stat.rsplit(')').next().expect("its fields").split_whitespace().collect();
+        let ticks = |field: usize| fields[field - 3].parse::<u64>().expect("a number");
+        Duration::from_millis((ticks(14) + ticks(15)) * 1_000 / TICKS_PER_S)
+    }
+
     /// Sends a signal by its name, to this process alone.
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status();
@@ -109,6 +120,13 @@ impl Process {
         .await
         .code()
     }
+}
+
+/// A counter or gauge of the process with this admin address, over all its labels; zero while it has none.
+pub async fn metric(admin: &str, name: &str) -> f64 {
+    let text = reqwest::get(format!("http://{admin}/metrics")).await.expect("its metrics").text().await.expect("text");
+    let lines = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 impl Drop for Process {

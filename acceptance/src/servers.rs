@@ -1,5 +1,6 @@
 //! Where the real servers are, as `dev/test` says, and how a crash test kills and starts them.
 
+use sqlx::{Connection, MySqlConnection};
 use std::{path::PathBuf, process::Command};
 
 /// The servers of one local stack.
@@ -34,6 +35,13 @@ impl Servers {
         }
     }
 
+    /// Starts whatever an earlier test has left broken, in a stack that tests may break.
+    pub async fn mend(&self) {
+        if let Some(stack) = &self.stack {
+            self.dev_stack(&["up", stack]).await;
+        }
+    }
+
     /// Stops a server in order, as a maintainer would.
     pub async fn shut_down(&self, server: &str) {
         self.dev_stack(&["stop", self.stack_name(), server]).await;
@@ -42,6 +50,18 @@ impl Servers {
     /// Sends a signal to a server; after KILL it is gone.
     pub async fn signal(&self, server: &str, signal: &str) {
         self.dev_stack(&["stop", self.stack_name(), server, signal]).await;
+    }
+
+    /// rabbitmqctl on the stack's broker.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) {
+        self.dev_stack(&[&["ctl", self.stack_name()], arguments].concat()).await;
+    }
+
+    /// A connection that may change the database server's settings.
+    pub async fn database_administrator(&self) -> MySqlConnection {
+        self.stack_name();
+        let url = std::env::var("GREAM_TEST_DATABASE_ADMIN_URL").expect("GREAM_TEST_DATABASE_ADMIN_URL is set");
+        MySqlConnection::connect(&url).await.expect("the database server answers")
     }
 
     /// `dev/stack start NAME SERVER`, which returns once the server answers.

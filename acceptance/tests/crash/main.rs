@@ -4,6 +4,8 @@
 //! Each test shows that its fault struck: a process halts at a named point and is killed or stopped exactly there.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod api;
+mod read_only;
 mod servers;
 mod workers;
 

@@ -1,10 +1,10 @@
 //! The database: cancelled transactions, lock waits and deadlocks, sessions that the server ends.
 
-use super::{database, metric};
+use super::database;
 use acceptance::{
     Market, Visitor,
     commands::{buy, sell},
-    process::Process,
+    process::{Process, metric},
     visitor::start_api,
     wait::{becomes, eventually},
     wire::Wire,

@@ -2,6 +2,7 @@
 //! them, and, where that is cheap, the limit itself, so that a newer version that moves it is noticed.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod attempts;
 mod consuming;
 mod database;
 mod publishing;
@@ -44,11 +45,4 @@ async fn publisher(market: &Market) -> (Publisher, Shutdown) {
     let publisher = Publisher::start(rabbitmq(market.broker.url()), market.topology(), name, &shutdown);
     tokio::time::timeout(Duration::from_secs(20), publisher.ready()).await.expect("it connects");
     (publisher, shutdown)
-}
-
-/// A counter or gauge of the process with this admin address; zero while it has none.
-async fn metric(admin: &str, name: &str) -> f64 {
-    let text = reqwest::get(format!("http://{admin}/metrics")).await.unwrap().text().await.unwrap();
-    let values = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-    values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }

@@ -1,10 +1,10 @@
 //! Peers that vanish without a word: no connection is closed, nothing arrives any more. Neither sqlx nor redis asks its
 //! peer by itself; each wait of ours has a limit, and what is lost is replaced.
 
-use super::metric;
 use acceptance::{
     Market, Visitor,
     commands::buy,
+    process::metric,
     visitor::{Answer, start_api},
     wait::{eventually, within},
 };
