@@ -2,7 +2,10 @@
 # What dev/run and dev/test share: named steps with their times, and a build folder that is ours. Sourced after
 # instance.sh.
 
-step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+began=$EPOCHREALTIME
+
+# Announces what comes now, and how long everything before it took.
+step() { printf '\n\033[1m== %s\033[0m  (after %s s)\n' "$*" "$(seconds_since "$began")"; }
 
 # "12.3" seconds between an earlier $EPOCHREALTIME and now.
 seconds_since() { # EPOCHREALTIME
