@@ -32,18 +32,21 @@ pub enum DeadLetterReason {
     WrongQueue,
     /// It failed by itself, alone, again and again.
     OutOfAttempts,
+    /// What Toss says contradicts what we know: repeating it could be wrong.
+    NeedsAPerson,
     /// Replayed without an origin, or with one that is no command queue.
     NoOrigin,
 }
 
 impl DeadLetterReason {
     /// Every reason.
-    pub const ALL: [DeadLetterReason; 6] = [
+    pub const ALL: [DeadLetterReason; 7] = [
         DeadLetterReason::Undecodable,
         DeadLetterReason::UnknownKind,
         DeadLetterReason::UnknownVersion,
         DeadLetterReason::WrongQueue,
         DeadLetterReason::OutOfAttempts,
+        DeadLetterReason::NeedsAPerson,
         DeadLetterReason::NoOrigin,
     ];
 
@@ -55,6 +58,7 @@ impl DeadLetterReason {
             DeadLetterReason::UnknownVersion => "unknown_version",
             DeadLetterReason::WrongQueue => "wrong_queue",
             DeadLetterReason::OutOfAttempts => "out_of_attempts",
+            DeadLetterReason::NeedsAPerson => "needs_a_person",
             DeadLetterReason::NoOrigin => "no_origin",
         }
     }
@@ -73,6 +77,10 @@ impl DeadLetterReason {
             }
             DeadLetterReason::OutOfAttempts => {
                 "Read x-gream-error, mend the cause, then move it to the queue 'replay'. It has had no effect so far."
+            }
+            DeadLetterReason::NeedsAPerson => {
+                "Compare the payment at Toss with x-gream-error and settle the difference. Then move it to the queue 'replay': \
+                 it looks at Toss again before anything is sent."
             }
             DeadLetterReason::NoOrigin => {
                 "Set the header x-gream-origin to 'gream.commands|<routing key>', then move it to the queue 'replay'."

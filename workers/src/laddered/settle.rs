@@ -72,7 +72,7 @@ impl<H: CarryOut> Crew<H> {
             }
             Ending::Person { error } => {
                 let failed = Failed { attempts: attempts.saturating_add(1), error, at: self.now() };
-                self.set_aside(delivery, Ok(envelope), DeadLetterReason::OutOfAttempts, failed).await?;
+                self.set_aside(delivery, Ok(envelope), DeadLetterReason::NeedsAPerson, failed).await?;
             }
         }
         Ok(())
