@@ -15,7 +15,6 @@ pub mod commands;
 pub mod market;
 pub mod page;
 pub mod process;
-pub mod proxy;
 pub mod servers;
 pub mod visitor;
 pub mod wait;

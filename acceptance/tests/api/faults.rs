@@ -3,9 +3,9 @@
 use acceptance::{
     Market, Visitor,
     process::Process,
-    proxy::{Network, Proxy},
     visitor::{Answer, send, start_api},
     wait::becomes,
+    wire::Wire,
 };
 use contracts::{ProductId, topology::bid_queue};
 use serde_json::json;
@@ -54,22 +54,21 @@ async fn a_lost_outcome_costs_time_and_not_the_answer() {
 #[tokio::test]
 async fn a_redis_that_stands_still_holds_nobody_up() {
     let mut market = Market::new("api_still_redis").await;
-    let redis = Proxy::before(&market.servers.redis_url).await;
-    market.set("GREAM__REDIS__URL", redis.instead_of(&market.servers.redis_url));
+    let redis = market.wire("GREAM__REDIS__URL").await;
     let (mut api, visitor) = start_api(&market).await;
     let _worker = market.worker(&["bid"]).await;
     let alice = visitor.join("alice").await;
     market.product(1).await;
     soon(Duration::from_secs(4), buy(&alice, 1_000)).await.ok();
     let before = looked_up(&mut api).await;
-    redis.set(Network::Still);
+    redis.hold();
     for price in 1..=3 {
         soon(Duration::from_secs(4), buy(&alice, price)).await.ok();
     }
     assert_eq!(looked_up(&mut api).await, before + 3);
-    redis.set(Network::Cut);
+    redis.unplug();
     soon(Duration::from_secs(4), buy(&alice, 10)).await.ok();
-    redis.set(Network::Up);
+    redis.mend();
     soon(Duration::from_secs(4), buy(&alice, 11)).await.ok();
     market.audit_holds().await;
 }
@@ -77,10 +76,8 @@ async fn a_redis_that_stands_still_holds_nobody_up() {
 #[tokio::test]
 async fn a_broker_that_stands_still_accepts_nothing_and_a_retry_is_the_same_command() {
     let mut market = Market::new("api_still_broker").await;
-    let url = market.environment["GREAM__RABBITMQ__URL"].clone();
     let _worker = market.worker(&["bid"]).await;
-    let broker = Proxy::before(&url).await;
-    market.set("GREAM__RABBITMQ__URL", broker.instead_of(&url));
+    let broker = market.wire("GREAM__RABBITMQ__URL").await;
     let (_api, visitor) = start_api(&market).await;
     let alice = visitor.join("alice").await;
     market.product(1).await;
@@ -88,13 +85,13 @@ async fn a_broker_that_stands_still_accepts_nothing_and_a_retry_is_the_same_comm
         send(alice.request("POST", "/api/buy/1").header("Idempotency-Key", key).json(&json!({"price": 1000})))
     };
     soon(Duration::from_secs(4), keyed("a")).await.ok();
-    broker.set(Network::Still);
+    broker.hold();
     let refused = soon(Duration::from_secs(6), keyed("b")).await;
     refused.refused(503, 5005);
     assert!(!refused.header("retry-after").is_empty());
-    broker.set(Network::Cut);
+    broker.unplug();
     soon(Duration::from_secs(6), keyed("b")).await.refused(503, 5005);
-    broker.set(Network::Up);
+    broker.mend();
     let id = refused.data()["commandId"].clone();
     let accepted = acceptance::eventually("the connection comes back", || async {
         let answer = keyed("b").await;
@@ -110,15 +107,13 @@ async fn a_broker_that_stands_still_accepts_nothing_and_a_retry_is_the_same_comm
 #[tokio::test]
 async fn a_database_that_is_away_is_told_in_bounded_time() {
     let mut market = Market::new("api_still_database").await;
-    let url = market.environment["GREAM__DATABASE__URL"].clone();
-    let database = Proxy::before(&url).await;
-    market.set("GREAM__DATABASE__URL", database.instead_of(&url));
+    let database = market.wire("GREAM__DATABASE__URL").await;
     market.set("GREAM__DATABASE__STATEMENT_TIMEOUT_MS", 2_000);
     let (_api, visitor) = start_api(&market).await;
     let alice = visitor.join("alice").await;
     market.product(1).await;
-    for network in [Network::Still, Network::Cut] {
-        database.set(network);
+    for cut_off in [Wire::hold, Wire::unplug] {
+        cut_off(&database);
         for _ in 0..2 {
             let answers = tokio::join!(
                 soon(Duration::from_secs(7), alice.get("/api/users/points")),
@@ -132,7 +127,7 @@ async fn a_database_that_is_away_is_told_in_bounded_time() {
             }
         }
     }
-    database.set(Network::Up);
+    database.mend();
     acceptance::eventually("it comes back by itself", || async {
         alice.get("/api/users/points").await.is(200, 0).then_some(())
     })

@@ -6,7 +6,6 @@
 
 mod charges;
 mod outages;
-mod proxy;
 mod refunds;
 mod stage;
 mod victims;

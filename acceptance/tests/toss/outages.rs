@@ -1,9 +1,6 @@
 //! Toss, MySQL or our keys are away: nothing is burnt, and everything goes on by itself when they are back.
 
-use crate::{
-    proxy::Proxy,
-    stage::{Stage, metric, order_of, request_refund},
-};
+use crate::stage::{Stage, metric, order_of, request_refund};
 use acceptance::wait::{becomes, eventually};
 use contracts::Envelope;
 use serde_json::json;
@@ -133,11 +130,7 @@ async fn wrong_keys_raise_an_alarm_and_commands_wait() {
 async fn a_broker_that_goes_away_in_the_middle_of_a_call_costs_nothing() {
     let mut stage = Stage::new("broker_away").await;
     let user = stage.market.user(1, 0).await;
-    let url = stage.market.environment["GREAM__RABBITMQ__URL"].clone();
-    let (credentials, rest) = url.rsplit_once('@').unwrap();
-    let (server, vhost) = rest.split_once('/').unwrap();
-    let proxy = Proxy::before(server.to_owned()).await;
-    stage.market.set("GREAM__RABBITMQ__URL", format!("{credentials}@{}/{vhost}", proxy.address));
+    let wire = stage.market.wire("GREAM__RABBITMQ__URL").await;
     let worker = stage.market.worker(&["payment"]).await;
     let (answered, refused) = (stage.charge(user, 1_000).await, stage.charge(user, 2_000).await);
     // While the broker is away, one call ends well, and the other must be sent along a ladder that is not there.
@@ -145,11 +138,12 @@ async fn a_broker_that_goes_away_in_the_middle_of_a_call_costs_nothing() {
     stage.fault("confirm", order_of(&refused), 1, json!({"hang_ms": 600})).await;
     stage.market.broker.publish(stage.market.partitions, &[answered.clone(), refused.clone()]).await;
     becomes("both calls are under way", 2, || stage.calls("confirm")).await;
-    proxy.shut();
+    let tried = wire.accepted();
+    wire.unplug();
     stage.market.reaches(answered.id, "done").await;
-    becomes("the worker looks for the broker", true, || async { proxy.refused() >= 3 }).await;
+    becomes("the worker looks for the broker", true, || async { wire.accepted() >= tried + 3 }).await;
     assert!(worker.logged().contains("the crew lets go of everything"));
-    proxy.reopen();
+    wire.mend();
     stage.market.reaches(refused.id, "done").await;
     becomes("an empty queue", 0, || stage.market.broker.depth("payment")).await;
     assert_eq!(stage.points(user).await, (3_000, 0));
@@ -161,11 +155,7 @@ async fn a_broker_that_goes_away_in_the_middle_of_a_call_costs_nothing() {
 async fn while_mysql_is_away_nothing_is_taken_and_nothing_burnt() {
     let mut stage = Stage::new("mysql_away").await;
     let user = stage.market.user(1, 0).await;
-    let url = stage.market.environment["GREAM__DATABASE__URL"].clone();
-    let (credentials, rest) = url.rsplit_once('@').unwrap();
-    let (server, database) = rest.split_once('/').unwrap();
-    let proxy = Proxy::before(server.to_owned()).await;
-    stage.market.set("GREAM__DATABASE__URL", format!("{credentials}@{}/{database}", proxy.address));
+    let wire = stage.market.wire("GREAM__DATABASE__URL").await;
     let mut worker = stage.market.worker(&["payment"]).await;
     let admin = worker.ready().await;
     let mut commands: Vec<Envelope> = Vec::new();
@@ -176,16 +166,17 @@ async fn while_mysql_is_away_nothing_is_taken_and_nothing_burnt() {
     stage.fault("confirm", order_of(&commands[0]), 1, json!({"delay_ms": 600})).await;
     stage.publish(&commands[0]).await;
     becomes("the call is under way", 1, || stage.calls("confirm")).await;
-    proxy.shut();
+    let tried = wire.accepted();
+    wire.unplug();
     stage.market.broker.publish(stage.market.partitions, &commands[1..]).await;
-    becomes("the worker looks for the database", true, || async { proxy.refused() >= 5 }).await;
+    becomes("the worker looks for the database", true, || async { wire.accepted() >= tried + 5 }).await;
     eventually("it is not ready", || async {
         let status = reqwest::get(format!("http://{admin}/health/ready")).await.ok()?.status();
         (status == 503).then_some(())
     })
     .await;
     becomes("all lie on the queue", 10, || stage.market.broker.depth("payment")).await;
-    proxy.reopen();
+    wire.mend();
     for command in &commands {
         stage.market.reaches(command.id, "done").await;
         assert_eq!(stage.moves(order_of(command)).await, (1, 0));
