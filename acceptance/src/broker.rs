@@ -56,6 +56,11 @@ impl Broker {
         drop(reqwest::Client::new().delete(format!("{}/api/vhosts/{}", self.http, self.vhost)).send().await);
     }
 
+    /// For the audit.
+    pub fn page(&self) -> operator::ManagementPage {
+        operator::ManagementPage::at(&self.http, &self.vhost).expect("an address with a user")
+    }
+
     /// A policy, as an operator would set it.
     pub async fn set_policy(&self, name: &str, policy: &Value) {
         self.put(&format!("policies/{}/{name}", self.vhost), policy).await;

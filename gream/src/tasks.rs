@@ -68,21 +68,11 @@ pub fn sources(config: &Config, compared: &AuditSources) -> Result<operator::Sou
     Ok(operator::Sources {
         database: database::pool(&config.database)?,
         journal: compared.journal.clone(),
-        broker: compared.rabbitmq_page.as_deref().map(|page| management_page(page, vhost)).transpose()?,
+        broker: compared.rabbitmq_page.as_deref().map(|page| operator::ManagementPage::at(page, &vhost)).transpose()?,
         sandbox: compared.sandbox.as_deref().map(reqwest::Url::parse).transpose()?,
         partitions,
         clock: Clock::configured(&config.clock),
     })
-}
-
-/// `http://user:password@host:port`
-fn management_page(address: &str, vhost: String) -> Result<operator::ManagementPage, Failure> {
-    let mut base_url = reqwest::Url::parse(address)?;
-    let (user, password) = (base_url.username().to_owned(), base_url.password().unwrap_or_default().to_owned());
-    let unusable = |()| "the address of RabbitMQ's page cannot carry a user";
-    base_url.set_username("").map_err(unusable)?;
-    base_url.set_password(None).map_err(unusable)?;
-    Ok(operator::ManagementPage { base_url, vhost, user, password: Secret::new(password) })
 }
 
 /// `gream topology`

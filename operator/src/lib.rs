@@ -5,5 +5,5 @@
 pub mod audit;
 pub mod report;
 
-pub use audit::{AuditError, AuditReport, ManagementPage, Sources, audit, audit_at_rest};
+pub use audit::{AuditError, AuditReport, InvalidPage, ManagementPage, Sources, audit, audit_at_rest};
 pub use report::FinalReport;

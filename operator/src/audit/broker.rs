@@ -23,6 +23,26 @@ pub struct ManagementPage {
     pub password: Secret,
 }
 
+/// The address is none that carries a user and password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("RabbitMQ's page is named as http://user:password@host:port")]
+pub struct InvalidPage;
+
+impl ManagementPage {
+    /// From `http://user:password@host:port`.
+    ///
+    /// # Errors
+    /// When the address has another form.
+    pub fn at(address: &str, vhost: &str) -> Result<Self, InvalidPage> {
+        let mut base_url = Url::parse(address).map_err(|_| InvalidPage)?;
+        let (user, password) = (base_url.username().to_owned(), base_url.password().map(str::to_owned));
+        let password = Secret::new(password.ok_or(InvalidPage)?);
+        base_url.set_username("").map_err(|()| InvalidPage)?;
+        base_url.set_password(None).map_err(|()| InvalidPage)?;
+        Ok(Self { base_url, vhost: vhost.to_owned(), user, password })
+    }
+}
+
 /// Messages by queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Queues(BTreeMap<String, u64>);

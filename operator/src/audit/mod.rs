@@ -22,7 +22,7 @@ mod report;
 mod snapshot;
 mod toss;
 
-pub use broker::ManagementPage;
+pub use broker::{InvalidPage, ManagementPage};
 pub use report::{AuditReport, Check, Figures, Findings, MAX_LISTED, Pending};
 
 use contracts::{CommandId, PartitionCount};
