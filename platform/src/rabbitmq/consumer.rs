@@ -6,13 +6,19 @@
 use crate::config::RabbitConfig;
 use futures_util::{Stream, StreamExt, stream};
 use lapin::{
-    Channel, Connection, ErrorKind,
+    Channel, Connection, Consumer, ErrorKind,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::FieldTable,
 };
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    mem::ManuallyDrop,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 /// Why nothing more will be delivered: build a new connection.
 #[derive(Debug, thiserror::Error)]
@@ -88,10 +94,44 @@ impl ConsumingConnection {
             tokio::time::timeout(self.limit, open).await.map_err(|_| ConsumerError::TimedOut("basic.consume"))??;
         let queue: Arc<str> = queue.into();
         let (of_delivery, of_end) = (queue.clone(), queue.to_string());
+        let consumer = ConsumerOfChannel { consumer: Some(consumer), channel: channel.clone(), limit: self.limit };
         let deliveries = consumer
             .map(move |delivery| Ok(Delivered { queue: of_delivery.clone(), delivery: delivery? }))
             .chain(stream::once(async move { Err(ConsumerError::Ended(of_end)) }));
         Ok((Subscription { queue, channel, limit: self.limit }, Box::pin(deliveries)))
+    }
+}
+
+/// A consumer that ends with its channel, never before it.
+///
+/// lapin's own cancels itself when it is dropped. The broker then gives back what is still on its way to us at once, and
+/// what we hold unacked only when the channel ends: younger messages would overtake older ones (shown by a test of ours).
+struct ConsumerOfChannel {
+    consumer: Option<Consumer>,
+    channel: Channel,
+    limit: Duration,
+}
+
+impl Stream for ConsumerOfChannel {
+    type Item = Result<Delivery, lapin::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.consumer.as_mut().map_or(Poll::Ready(None), |consumer| consumer.poll_next_unpin(context))
+    }
+}
+
+impl Drop for ConsumerOfChannel {
+    fn drop(&mut self) {
+        // Where the task below never runs, because the process is ending, it is not dropped at all.
+        let consumer = ManuallyDrop::new(self.consumer.take());
+        let (channel, limit) = (self.channel.clone(), self.limit);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // An error only says that channel or connection have ended already.
+                drop(tokio::time::timeout(limit, channel.close(200, "given up".into())).await);
+                drop(ManuallyDrop::into_inner(consumer));
+            });
+        }
     }
 }
 

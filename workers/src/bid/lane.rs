@@ -129,6 +129,10 @@ impl Lane {
             self.settle(&mut life, taken).await?;
             self.keep_to_share(&mut life).await?;
         }
+        // While the process still runs: whoever comes next gets what was not begun, in its old order.
+        for (_, subscription) in life.subscriptions.values() {
+            subscription.close().await?;
+        }
         Ok(())
     }
 
