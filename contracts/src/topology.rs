@@ -39,6 +39,9 @@ pub const MAX_QUEUE_LENGTH: u32 = 100_000;
 /// counts against every message that was prefetched, so a low limit would punish the innocent.
 pub const FAR_DELIVERY_LIMIT: u32 = 1_000;
 
+/// Dead letters are only looked at, and every look in the page counts as a delivery: they are never dropped for that.
+pub const NEVER_REACHED_DELIVERY_LIMIT: u32 = 1_000_000_000;
+
 /// Who carries a command out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -251,13 +254,21 @@ impl Topology {
         vec![
             (
                 "gream-commands",
-                r"^(bid\.\d+|payment|refund|replay)$",
+                r"^(bid\.\d+|payment|refund)$",
                 json!({"max-length": MAX_QUEUE_LENGTH, "delivery-limit": FAR_DELIVERY_LIMIT}),
             ),
             (
                 "gream-dead-letters",
                 r"^dead\.",
-                json!({"max-length": MAX_QUEUE_LENGTH, "delivery-limit": FAR_DELIVERY_LIMIT}),
+                json!({"max-length": MAX_QUEUE_LENGTH, "delivery-limit": NEVER_REACHED_DELIVERY_LIMIT}),
+            ),
+            (
+                "gream-replay",
+                "^replay$",
+                // Where it goes when the relay cannot get it on its way for very long.
+                json!({"max-length": MAX_QUEUE_LENGTH, "delivery-limit": FAR_DELIVERY_LIMIT,
+                       "dead-letter-exchange": DEAD_EXCHANGE, "dead-letter-routing-key": Role::Bid.as_str(),
+                       "dead-letter-strategy": "at-least-once"}),
             ),
             ("gream-retries", r"^retry\.", json!({"max-length": MAX_QUEUE_LENGTH})),
         ]

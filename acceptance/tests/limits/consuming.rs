@@ -94,7 +94,7 @@ async fn a_deleted_queue_ends_its_consumer_aloud() {
     let (_subscription, mut deliveries) = connection.subscribe("bid.00", 10).await.unwrap();
     Page::of(&market).delete_queue("bid.00").await;
     let end = deliveries.next().await.unwrap();
-    assert!(matches!(&end, Err(ConsumerError::Ended(queue)) if queue == "bid.00"), "{end:?}");
+    assert!(matches!(&end, Err(ConsumerError::Ended(queue)) if **queue == *"bid.00"), "{end:?}");
     // The limit itself: connection and channel know of nothing, so that only the stream's end can tell.
     assert!(connection.is_connected());
     let missing = connection.subscribe("bid.00", 10).await.err().unwrap();

@@ -68,6 +68,10 @@ fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
     refuse(PartitionCount::new(config.partitions.count).is_none(), "partitions.count must be between 1 and 256");
     let worker = &config.bid_worker;
     refuse(worker.lanes == 0, "bid_worker.lanes is 0: no command would be carried out; use 1 or more");
+    refuse(
+        worker.lanes > config.partitions.count,
+        "bid_worker.lanes is above partitions.count: the lanes beyond it would have nothing to do; use fewer",
+    );
     refuse(worker.batch_max == 0 || worker.prefetch == 0, "bid_worker.batch_max and prefetch must be at least 1");
     refuse(worker.max_attempts == 0, "bid_worker.max_attempts must be at least 1");
     refuse(

@@ -6,10 +6,9 @@
 use crate::config::RabbitConfig;
 use futures_util::{Stream, StreamExt, stream};
 use lapin::{
-    Channel, Connection, Consumer, ErrorKind,
+    Channel, Connection, Consumer,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
-    protocol::{AMQPErrorKind, AMQPSoftError},
     types::FieldTable,
 };
 use std::{
@@ -28,7 +27,7 @@ pub enum ConsumerError {
     Broken(#[from] lapin::Error),
     /// The broker ended the consumer while the channel stayed up (queue deleted, node lost).
     #[error("the broker ended the consumer of {0:?}")]
-    Ended(String),
+    Ended(Arc<str>),
     /// An operation had no answer in time.
     #[error("the broker did not answer {0} in time")]
     TimedOut(&'static str),
@@ -37,9 +36,7 @@ pub enum ConsumerError {
 impl ConsumerError {
     /// Whether the queue does not exist (404): somebody deleted it, and it must be declared again.
     pub fn is_missing_queue(&self) -> bool {
-        let ConsumerError::Broken(error) = self else { return false };
-        matches!(error.kind(), ErrorKind::ProtocolError(reply)
-            if *reply.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
+        matches!(self, ConsumerError::Broken(error) if super::is_not_found(error))
     }
 }
 
@@ -93,7 +90,7 @@ impl ConsumingConnection {
         let (channel, consumer) =
             tokio::time::timeout(self.limit, open).await.map_err(|_| ConsumerError::TimedOut("basic.consume"))??;
         let queue: Arc<str> = queue.into();
-        let (of_delivery, of_end) = (queue.clone(), queue.to_string());
+        let (of_delivery, of_end) = (queue.clone(), queue.clone());
         let consumer = ConsumerOfChannel { consumer: Some(consumer), channel: channel.clone(), limit: self.limit };
         let deliveries = consumer
             .map(move |delivery| Ok(Delivered { queue: of_delivery.clone(), delivery: delivery? }))
@@ -136,6 +133,12 @@ impl Drop for ConsumerOfChannel {
 }
 
 impl Subscription {
+    /// Whether a delivery, or an end, of `queue` is this subscription's own: what an earlier one of the same queue left
+    /// behind has tags that mean something else here.
+    pub fn is_of(&self, queue: &Arc<str>) -> bool {
+        Arc::ptr_eq(&self.queue, queue)
+    }
+
     /// The queue.
     pub fn queue(&self) -> &str {
         &self.queue

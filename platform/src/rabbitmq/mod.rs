@@ -15,7 +15,10 @@ pub use publisher::{Message, PublishError, Publisher};
 pub use topology::{DeclareError, declare};
 
 use crate::config::RabbitConfig;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{
+    Connection, ConnectionProperties, ErrorKind,
+    protocol::{AMQPErrorKind, AMQPSoftError},
+};
 use std::time::Duration;
 
 /// A name under which the connection shows in the RabbitMQ page.
@@ -30,4 +33,9 @@ pub(crate) async fn connect(config: &RabbitConfig, name: &str) -> Result<Connect
         Ok(connected) => connected,
         Err(_) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no AMQP handshake in time").into()),
     }
+}
+
+/// 404: a queue or exchange does not exist. Somebody deleted it, and it must be declared again.
+pub(crate) fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(reply) if *reply.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }

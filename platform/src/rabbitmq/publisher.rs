@@ -169,7 +169,12 @@ impl Link {
     /// A channel that an earlier publish left clean, or a new one. A channel whose publish ended in any other way, or
     /// was cancelled, is never put back.
     async fn publish(&self, message: &Message) -> Result<(), PublishError> {
-        let unknown = |error: lapin::Error| PublishError::Unknown(error.to_string());
+        let unknown = |error: lapin::Error| {
+            if super::is_not_found(&error) {
+                self.incomplete.notify_one();
+            }
+            PublishError::Unknown(error.to_string())
+        };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let channel = if let Some(channel) = idle.filter(|channel| channel.status().connected()) {
             channel

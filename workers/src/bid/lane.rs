@@ -185,16 +185,21 @@ impl Lane {
         match next {
             // Deliveries that were on their way when their partition was given up go back with its channel.
             Some(Ok(delivered)) => {
-                if let Some((partition, _)) = life.subscriptions.get(&*delivered.queue) {
+                let current = life.subscriptions.get(&*delivered.queue);
+                if let Some((partition, _)) = current.filter(|(_, subscription)| subscription.is_of(&delivered.queue)) {
                     life.active.insert(*partition);
                     batch.push(Taken::read(delivered, self.count));
                 }
                 Ok(())
             }
             // The end of a channel that we closed ourselves.
-            Some(Err(ConsumerError::Ended(queue))) if !life.subscriptions.contains_key(&queue) => Ok(()),
+            Some(Err(ConsumerError::Ended(queue)))
+                if !life.subscriptions.get(&*queue).is_some_and(|(_, subscription)| subscription.is_of(&queue)) =>
+            {
+                Ok(())
+            }
             Some(Err(error)) => Err(error.into()),
-            None => Err(ConsumerError::Ended("every queue".to_owned()).into()),
+            None => Err(ConsumerError::Ended("every queue".into()).into()),
         }
     }
 

@@ -188,6 +188,6 @@ fn flat(done: Result<Result<(), LifeError>, tokio::task::JoinError>) -> Result<(
 fn delivered(next: Option<Result<Delivered, ConsumerError>>) -> Result<Delivered, LifeError> {
     match next {
         Some(delivered) => Ok(delivered?),
-        None => Err(ConsumerError::Ended("the crew's".to_owned()).into()),
+        None => Err(ConsumerError::Ended("the crew's".into()).into()),
     }
 }

@@ -158,6 +158,10 @@ impl Inbox {
             if let Standing::Ended(outcome) = standing {
                 return Ok(Some(outcome));
             }
+            if matches!(standing, Standing::Superseded) {
+                // The row is another body's, which is under way: what it was must not be forgotten.
+                return Ok(None);
+            }
             let (state, nothing) = (CommandState::Retrying, serde_json::json!({}));
             Self::write(&mut transaction, envelope, &standing, (state, ResultCode::Ok, &nothing), now).await?;
             sqlx::query!(

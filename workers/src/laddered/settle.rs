@@ -113,7 +113,16 @@ impl<H: CarryOut> Crew<H> {
         step_ms: u32,
         failed: Failed,
     ) -> Result<(), LifeError> {
-        if let Some(outcome) = self.inbox.retrying(envelope, failed.attempts, failed.at).await? {
+        let ended = match self.inbox.retrying(envelope, failed.attempts, failed.at).await.map_err(Fault::from) {
+            Ok(ended) => ended,
+            Err(Fault::Away(error)) => return Err(error.into()),
+            // A row that this build cannot read: it must not hold up everybody else's commands.
+            Err(Fault::Defect(error)) => {
+                let failed = Failed { error, ..failed };
+                return self.set_aside(delivery, Ok(envelope), DeadLetterReason::NeedsAPerson, failed).await;
+            }
+        };
+        if let Some(outcome) = ended {
             // Another delivery of it has ended it meanwhile.
             self.tell(delivery, envelope, outcome);
             return Ok(());

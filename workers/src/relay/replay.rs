@@ -54,9 +54,14 @@ async fn live(relay: &Relay, partitions: PartitionCount, pauses: &mut Pauses) ->
         () = relay.publisher.ready() => (),
         () = relay.shutdown.requested() => return Ok(()),
     }
+    // Every life that ends with messages in hand counts as a delivery of theirs: don't begin one in vain.
+    while !relay.publisher.is_ready() {
+        if !relay.shutdown.sleep(LOOK_EVERY).await {
+            return Ok(());
+        }
+    }
     let connection = ConsumingConnection::open(&relay.config.rabbitmq, &format!("{} replay", relay.name)).await?;
     let (subscription, mut deliveries) = connection.subscribe(REPLAY_QUEUE, PREFETCH).await?;
-    *pauses = Pauses::new();
     loop {
         let next = tokio::select! {
             () = relay.shutdown.requested() => return Ok(()),
@@ -66,10 +71,11 @@ async fn live(relay: &Relay, partitions: PartitionCount, pauses: &mut Pauses) ->
                 return Err(ConsumerError::TimedOut("heartbeats").into());
             }
         };
-        let Some(delivered) = next else { return Err(ConsumerError::Ended(REPLAY_QUEUE.to_owned()).into()) };
+        let Some(delivered) = next else { return Err(ConsumerError::Ended(REPLAY_QUEUE.into()).into()) };
         let delivery = delivered?.delivery;
         send_back(relay, &delivery, partitions).await?;
         subscription.ack(delivery.delivery_tag).await?;
+        *pauses = Pauses::new();
     }
 }
 

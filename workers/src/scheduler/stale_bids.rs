@@ -18,6 +18,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// A bid that a command was sent for is not sent again before this has passed; by then the command was met, or lost.
 const SEND_AGAIN_AFTER_MS: i64 = 60_000;
+/// Most stale bids of one look, those included that a command is under way for: they must not hide the others.
+const MAX_LOOKED_AT: u32 = 50_000;
 /// Derived ids change this often: a bid that is open although its command has ended gets a new one.
 const ID_BUCKET_MS: i64 = 600_000;
 
@@ -58,12 +60,14 @@ async fn look(
 ) -> Result<u64, StaleBidsError> {
     let now = scheduler.clock.now();
     sent.retain(|_, at| now.ms_since(*at) < SEND_AGAIN_AFTER_MS);
+    let under_way = u32::try_from(sent.len()).unwrap_or(u32::MAX);
+    let looked_at = scheduler.config.scheduler.batch_max.saturating_add(under_way).min(MAX_LOOKED_AT);
     let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
     let read = sqlx::query!(
         "SELECT bid_id, product_id FROM bids WHERE state = 'open' AND deadline_ms <= ?
          ORDER BY deadline_ms, product_id, bid_id LIMIT ?",
         now.0,
-        scheduler.config.scheduler.batch_max
+        looked_at
     )
     .fetch_all(&scheduler.database);
     let found = within(limit, read).await?;

@@ -109,7 +109,8 @@ fn begin_sql(partitions: &BTreeSet<PartitionId>, commands: &[CommandId]) -> Stri
         "START TRANSACTION; \
          SELECT partition_id, last_sequence, last_time_ms, owner, connection_id FROM partitions \
          WHERE partition_id IN ({partitions}) ORDER BY partition_id FOR UPDATE; \
-         SELECT command_id, fingerprint, state, result_code, data, updated_at_ms FROM commands WHERE command_id IN ({commands})"
+         SELECT command_id, fingerprint, state, result_code, data, updated_at_ms FROM commands WHERE command_id IN ({commands}) \
+         ORDER BY command_id FOR UPDATE"
     )
 }
 

@@ -6,7 +6,7 @@
 //! 4. write everything and commit, in one packet.
 //!
 //! Promises: all bulk SQL of the house is in this folder, as text of numbers and hexadecimal only. Locks are taken in
-//! one order everywhere (guard rows, coupons, balances), so batches of different lanes cannot deadlock.
+//! one order everywhere (guard rows, known commands, coupons, balances), so batches of different lanes cannot deadlock.
 
 mod attempts;
 mod literal;
