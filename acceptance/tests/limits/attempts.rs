@@ -97,3 +97,28 @@ async fn a_command_that_ends_its_workers_is_set_aside_and_its_neighbours_are_not
 async fn halted(file: &std::path::Path) {
     eventually("a command is being carried out", || async { file.exists().then_some(()) }).await;
 }
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_written_leaves_no_half_of_itself_behind() {
+    let market = Market::new("no_half").await;
+    let (user, product) = (market.user(1, 1_000_000).await, market.product(1).await);
+    let now = market.now();
+    let (first, stuck, last) =
+        (buy("1", user, product, 10, now), buy("2", user, product, 20, now), buy("3", user, product, 30, now));
+    let worker = market.worker(&["bid", "relay"]).await;
+    market.broker.publish(market.partitions, std::slice::from_ref(&first)).await;
+    market.reaches(first.id, "done").await;
+    // Rows are in the way of the next bids: the last of a batch's statements fail, each time.
+    let plant = "INSERT INTO bids (bid_id, side, product_id, user_id, price, hold, state, placed_at_ms, deadline_ms, command_id) \
+                 SELECT bid_id + 256 * n, side, product_id, user_id, price, 0, 'cancelled', placed_at_ms, deadline_ms, command_id \
+                 FROM bids JOIN (SELECT 1 n UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) numbers";
+    sqlx::query(plant).execute(&market.database).await.unwrap();
+    market.broker.publish(market.partitions, std::slice::from_ref(&stuck)).await;
+    eventually("the dead letter", || market.broker.take("dead.bid")).await;
+    sqlx::query("DELETE FROM bids WHERE state = 'cancelled'").execute(&market.database).await.unwrap();
+    market.broker.publish(market.partitions, std::slice::from_ref(&last)).await;
+    market.reaches(last.id, "done").await;
+    assert_eq!(market.state(stuck.id).await.as_deref(), Some("suspended"), "{}", worker.logged());
+    assert_eq!(market.number("SELECT held FROM balances WHERE user_id = 1").await, 40, "of the first and the last");
+    assert_eq!(market.number("SELECT COUNT(*) FROM bids").await, 2);
+}

@@ -79,6 +79,8 @@ pub(super) async fn carry_out(
             }
         };
         metrics::counter!("gream_bid_batch_contentions_total").increment(1);
+        // In every case: what the next transaction finds open, its beginning would commit.
+        store.roll_back().await?;
         contentions += 1;
         if contentions > MAX_CONTENTIONS {
             return if is_duplicate(&error) {
@@ -88,7 +90,6 @@ pub(super) async fn carry_out(
                 Err(BatchError::Away(error))
             };
         }
-        store.roll_back().await?;
         tokio::time::sleep(CONTENTION_PAUSE * contentions).await;
     }
 }
