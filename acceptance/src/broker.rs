@@ -92,6 +92,23 @@ impl Broker {
             .message_count()
     }
 
+    /// Makes a queue that gets the commands of a routing key.
+    pub async fn declare_bound(&self, queue: &str, routing_key: &str) {
+        let channel = self.channel().await;
+        let options = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(queue.into(), options, FieldTable::default()).await.expect("a queue");
+        channel
+            .queue_bind(
+                queue.into(),
+                COMMANDS_EXCHANGE.into(),
+                routing_key.into(),
+                Default::default(),
+                FieldTable::default(),
+            )
+            .await
+            .expect("a binding");
+    }
+
     /// How many consumers `queue` has now; `None` while there is no such queue.
     pub async fn consumers(&self, queue: &str) -> Option<u32> {
         let channel = self.channel().await;

@@ -241,3 +241,36 @@ async fn an_unknown_user_or_product_is_refused_and_never_poison() {
     }
     market.audit_holds().await;
 }
+
+#[tokio::test]
+async fn outbox_rows_that_cannot_be_published_hold_nobody_up() {
+    let mut market = Market::new("outbox_stuck").await;
+    market.set("GREAM__RELAY__BATCH_MAX", 5);
+    // More than two batches for a queue that is not there; behind them, one command that has a queue.
+    let nowhere = buy("nowhere", market.user(1, 1_000).await, market.product(1).await, 100, market.now());
+    for _ in 0..12 {
+        leave_in_outbox(&market, "bid.99", &nowhere).await;
+    }
+    let command = buy("behind", contracts::UserId(1), contracts::ProductId(1), 100, market.now());
+    let key = routing_key(&command.command, market.partitions).unwrap();
+    leave_in_outbox(&market, &key, &command).await;
+    let _worker = market.worker(&["bid", "relay"]).await;
+    market.reaches(command.id, "done").await;
+    assert_eq!(market.number("SELECT COUNT(*) FROM outbox WHERE routing_key = 'bid.99'").await, 12, "they stay");
+    // Once there is a way, they leave too.
+    market.broker.declare_bound("late", "bid.99").await;
+    becomes("an empty outbox", 0, || market.number("SELECT COUNT(*) FROM outbox")).await;
+    becomes("their queue", 12, || market.broker.depth("late")).await;
+}
+
+async fn leave_in_outbox(market: &Market, routing_key: &str, command: &Envelope) {
+    let sql = "INSERT INTO outbox (exchange_name, routing_key, payload, created_at_ms) VALUES (?, ?, ?, ?)";
+    sqlx::query(sql)
+        .bind(COMMANDS_EXCHANGE)
+        .bind(routing_key)
+        .bind(String::from_utf8(command.encode()).unwrap())
+        .bind(market.now().0)
+        .execute(&market.database)
+        .await
+        .unwrap();
+}

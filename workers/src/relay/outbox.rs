@@ -1,7 +1,9 @@
 //! Outbox rows to the broker.
 //!
-//! Takes unsent rows (never 'id greater than': ids commit out of order), skipping those that another relay holds, and
-//! deletes them once the broker confirmed. A relay that ends in between leaves them to the next one: at least once.
+//! Takes unsent rows, skipping those that another relay holds, and deletes them once the broker confirmed. A relay that
+//! ends in between leaves them to the next one: at least once. Rows that cannot be published (their queue is full, say)
+//! stay, and are passed by until the end of the table is reached: they hold nobody up. Every round begins at the oldest
+//! row again, for ids commit out of order.
 
 use super::Relay;
 use contracts::{
@@ -21,18 +23,42 @@ struct Row {
     message: Message,
 }
 
+/// What one batch came to.
+struct Sent {
+    rows: u64,
+    /// Rows that could not be published.
+    stuck: usize,
+    /// The last row that was looked at; `None` at the end of the table.
+    last: Option<i64>,
+}
+
 pub(super) async fn run(relay: &Relay) {
     let mut pauses = Pauses::new();
     let interval = Duration::from_millis(relay.config.relay.interval_ms);
+    let (mut after, mut stuck) = (0, 0);
     while !relay.shutdown.is_requested() {
-        let pause = match send_some(relay).await {
+        let pause = match send_some(relay, after).await {
             Ok(sent) => {
-                pauses = Pauses::new();
-                metrics::counter!("gream_outbox_sent_total").increment(sent);
-                if sent == u64::from(relay.config.relay.batch_max) { Duration::ZERO } else { interval }
+                metrics::counter!("gream_outbox_sent_total").increment(sent.rows);
+                stuck += sent.stuck;
+                if sent.rows > 0 {
+                    pauses = Pauses::new();
+                }
+                // Past what is stuck there may be rows that are not.
+                after = sent.last.filter(|_| stuck > 0).unwrap_or(0);
+                let pause = match sent.last {
+                    Some(_) if sent.rows > 0 => Duration::ZERO,
+                    None if stuck == 0 => interval,
+                    _ => pauses.next_pause(),
+                };
+                if after == 0 {
+                    stuck = 0;
+                }
+                pause
             }
             Err(error) => {
                 tracing::warn!(%error, "the outbox waits");
+                (after, stuck) = (0, 0);
                 pauses.next_pause()
             }
         };
@@ -40,29 +66,54 @@ pub(super) async fn run(relay: &Relay) {
     }
 }
 
-/// Sends one batch; how many rows left.
-async fn send_some(relay: &Relay) -> Result<u64, sqlx::Error> {
+/// Sends one batch of those after `after`.
+async fn send_some(relay: &Relay, after: i64) -> Result<Sent, sqlx::Error> {
     let limit = Duration::from_millis(relay.config.database.statement_timeout_ms);
     let mut transaction = within(limit, relay.database.begin()).await?;
     let batch_max = relay.config.relay.batch_max;
     let read = sqlx::query!(
         "SELECT outbox_id, exchange_name, routing_key, payload, created_at_ms FROM outbox
-         ORDER BY outbox_id LIMIT ? FOR UPDATE SKIP LOCKED",
+         WHERE outbox_id > ? ORDER BY outbox_id LIMIT ? FOR UPDATE SKIP LOCKED",
+        after,
         batch_max
     )
     .fetch_all(&mut *transaction);
     let found = within(limit, read).await?;
-    let Some(oldest) = found.iter().map(|row| row.created_at_ms).min() else {
-        metrics::gauge!("gream_outbox_lag_seconds").set(0.0);
-        return Ok(0);
-    };
-    let lag_ms = relay.clock.now().0.saturating_sub(oldest).max(0);
-    metrics::gauge!("gream_outbox_lag_seconds").set(Duration::from_millis(lag_ms.unsigned_abs()).as_secs_f64());
-    let rows = found.into_iter().map(|row| Row {
-        outbox_id: row.outbox_id,
-        message: message(row.outbox_id, row.exchange_name, row.routing_key, row.payload),
-    });
-    let sent: Vec<i64> = stream::iter(rows)
+    // Behind rows that stay, the oldest has been told already.
+    if after == 0 {
+        tell_lag(relay, found.iter().map(|row| row.created_at_ms).min());
+    }
+    let is_full = u32::try_from(found.len()).is_ok_and(|rows| rows == batch_max);
+    let last = found.last().map(|row| row.outbox_id).filter(|_| is_full);
+    let rows: Vec<Row> = found
+        .into_iter()
+        .map(|row| Row {
+            outbox_id: row.outbox_id,
+            message: message(row.outbox_id, row.exchange_name, row.routing_key, row.payload),
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(Sent { rows: 0, stuck: 0, last: None });
+    }
+    let looked_at = rows.len();
+    let sent = publish(relay, rows).await;
+    platform::halt::point("relay.published").await;
+    if !sent.is_empty() {
+        let mut delete = sqlx::QueryBuilder::new("DELETE FROM outbox WHERE outbox_id IN (");
+        let mut ids = delete.separated(", ");
+        for id in &sent {
+            ids.push_bind(id);
+        }
+        ids.push_unseparated(")");
+        within(limit, delete.build().execute(&mut *transaction)).await?;
+    }
+    within(limit, transaction.commit()).await?;
+    Ok(Sent { rows: sent.len() as u64, stuck: looked_at - sent.len(), last })
+}
+
+/// Publishes rows, and returns the ids of those that the broker confirmed.
+async fn publish(relay: &Relay, rows: Vec<Row>) -> Vec<i64> {
+    stream::iter(rows)
         .map(|row| async move {
             match relay.publisher.publish(&row.message).await {
                 Ok(()) => Some(row.outbox_id),
@@ -75,20 +126,12 @@ async fn send_some(relay: &Relay) -> Result<u64, sqlx::Error> {
         .buffer_unordered(CONCURRENT_PUBLISHES)
         .filter_map(std::future::ready)
         .collect()
-        .await;
-    platform::halt::point("relay.published").await;
-    if sent.is_empty() {
-        return Err(std::io::Error::other("no row could be published").into());
-    }
-    let mut delete = sqlx::QueryBuilder::new("DELETE FROM outbox WHERE outbox_id IN (");
-    let mut ids = delete.separated(", ");
-    for id in &sent {
-        ids.push_bind(id);
-    }
-    ids.push_unseparated(")");
-    within(limit, delete.build().execute(&mut *transaction)).await?;
-    within(limit, transaction.commit()).await?;
-    Ok(sent.len() as u64)
+        .await
+}
+
+fn tell_lag(relay: &Relay, oldest_ms: Option<i64>) {
+    let lag_ms = oldest_ms.map_or(0, |oldest_ms| relay.clock.now().0.saturating_sub(oldest_ms).max(0));
+    metrics::gauge!("gream_outbox_lag_seconds").set(Duration::from_millis(lag_ms.unsigned_abs()).as_secs_f64());
 }
 
 /// A row as a message. Commands must find a queue, and carry their way back; of events nobody need listen.
