@@ -184,6 +184,36 @@ async fn out_of_attempts_a_charge_is_suspended_and_a_replay_finishes_it() {
 }
 
 #[tokio::test]
+async fn a_charge_replayed_under_another_payment_key_is_left_to_a_person() {
+    let mut stage = Stage::new("charge_other_key").await;
+    stage.market.set("GREAM__PAYMENT_WORKER__LADDER_MS", "100,200");
+    let user = stage.market.user(1, 0).await;
+    let command = stage.charge(user, 1_000).await;
+    let order = order_of(&command).to_owned();
+    // Toss took the money and does not say so, until the ladder ends.
+    stage.fault("confirm", &order, 1, json!({"reset": "after"})).await;
+    stage.fault("payment", &order, 1_000, json!({"status": 503})).await;
+    let _worker = stage.market.worker(&["payment", "relay"]).await;
+    stage.publish(&command).await;
+    becomes("the confirm was sent", 1, || stage.calls("confirm")).await;
+    stage.market.advance_clock(WINDOW_MS + 180_000);
+    stage.market.reaches(command.id, "suspended").await;
+    eventually("its dead letter", || stage.market.broker.take("dead.payment")).await;
+    // Somebody edits the body before replaying it. Under the new key nothing would be found, and the money forgotten.
+    let other = confirm(user, &order, "another-payment-key", 1_000, stage.market.now());
+    stage.publish(&contracts::Envelope { id: command.id, ..other }).await;
+    let dead = eventually("the edited body", || stage.market.broker.take("dead.payment")).await.delivery;
+    assert_eq!(header(&dead, HEADER_REASON).as_deref(), Some("needs_a_person"));
+    assert_eq!(header(&dead, HEADER_ATTEMPTS).as_deref(), Some("1"), "no ladder could mend it");
+    assert!(header(&dead, HEADER_ERROR).unwrap().contains("replay the unedited body"));
+    stage.ask("DELETE", "/sandbox/faults", &Value::Null).await;
+    stage.publish(&command).await;
+    stage.market.reaches(command.id, "done").await;
+    assert_eq!(stage.points(user).await, (1_000, 0));
+    stage.audit_holds().await;
+}
+
+#[tokio::test]
 async fn what_is_no_charge_is_set_aside_and_the_good_go_on() {
     let stage = Stage::new("charge_poison").await;
     let user = stage.market.user(1, 0).await;

@@ -71,6 +71,7 @@ impl CarryOut for Confirming {
         match self.store.begin(envelope, &asked, self.clock.now()).await? {
             Begun::Ended(outcome) => Ok(Ending::Ended(outcome)),
             Begun::Superseded => Ok(Ending::Superseded),
+            Begun::Person(at) => Ok(Ending::Person { error: at.to_owned() }),
             Begun::Confirming(stored) => self.confirm(envelope, &asked, stored).await,
         }
     }

@@ -24,6 +24,9 @@ const MAX_STORED_PAYMENT_BYTES: usize = 60_000;
 /// `payments.failure_code`'s width.
 const MAX_CODE_CHARS: usize = 100;
 
+/// What a person reads about a replayed charge whose body was changed.
+const OTHER_KEY: &str = "the charge is being confirmed under another payment key: replay the unedited body";
+
 /// What the command asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
@@ -59,6 +62,8 @@ impl Stored {
 pub(super) enum Begun {
     Ended(Outcome),
     Superseded,
+    /// A person must look, and at what.
+    Person(&'static str),
     Confirming(Stored),
 }
 
@@ -104,6 +109,7 @@ impl Store {
                     Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
                     Begun::Ended(outcome)
                 }
+                Admitted::OtherKey => return Ok(Begun::Person(OTHER_KEY)),
                 Admitted::Again(stored) => {
                     Inbox::executing(&mut transaction, envelope, &standing, now).await?;
                     Begun::Confirming(stored)
@@ -265,6 +271,8 @@ impl Store {
 enum Admitted {
     First,
     Again(Stored),
+    /// It began under another payment key.
+    OtherKey,
     Refused(ResultCode),
 }
 
@@ -289,9 +297,7 @@ fn admit(
         State::Confirming if is_same_command(envelope, row)? => {
             // An edited replay may not forget the payment that the first body may have paid.
             if row.payment_key.as_deref() != Some(asked.payment_key) {
-                return Err(invalid(
-                    "the charge is being confirmed under another payment key: replay the unedited body",
-                ));
+                return Ok(Admitted::OtherKey);
             }
             let attempt = u16::try_from(row.attempt).map_err(invalid)?;
             Ok(Admitted::Again(Stored { attempt, is_key_spent: row.failure_code.is_some() }))
