@@ -114,6 +114,7 @@ impl Breaker {
 
     /// Asks to make a call at `now`. Whoever is let pass reports with [`Breaker::record`].
     pub fn admit(&mut self, now: UnixMs) -> Admission {
+        self.follow(now);
         match self.state {
             State::Closed => Admission::Pass,
             State::Open { until, .. } if now < until => Admission::NotBefore(until),
@@ -122,6 +123,15 @@ impl Breaker {
                 let given_up_at = probe_since.plus_ms(self.policy.probe_timeout_ms);
                 if now < given_up_at { Admission::NotBefore(given_up_at) } else { self.probe(now, pause_ms) }
             }
+        }
+    }
+
+    /// Nothing of ours lies further ahead than its own length: a clock that was set back does not prolong it.
+    fn follow(&mut self, now: UnixMs) {
+        match &mut self.state {
+            State::Closed => (),
+            State::Open { until, pause_ms } => *until = (*until).min(now.plus_ms(*pause_ms)),
+            State::HalfOpen { probe_since, .. } => *probe_since = (*probe_since).min(now),
         }
     }
 
@@ -165,8 +175,9 @@ impl Breaker {
         self.open(now, pause_ms);
     }
 
-    /// Until when nobody will be let pass, if so. Asking changes nothing.
-    pub fn shut_until(&self, now: UnixMs) -> Option<UnixMs> {
+    /// Until when nobody will be let pass, if so. Asking lets nobody pass.
+    pub fn shut_until(&mut self, now: UnixMs) -> Option<UnixMs> {
+        self.follow(now);
         let until = match self.state {
             State::Closed => return None,
             State::Open { until, .. } => until,
@@ -308,6 +319,16 @@ mod tests {
         assert_eq!(breaker.admit(later), Admission::NotBefore(later.plus_ms(10_000)));
         breaker.record(Admission::Probe, GOOD, later);
         assert_eq!(breaker.phase(), Phase::Open, "the probe that tripped it says no more");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_prolongs_nothing() {
+        let (mut breaker, back) = (opened(), T0.plus_ms(-3_600_000));
+        assert_eq!(breaker.shut_until(back), Some(back.plus_ms(5_000)));
+        assert_eq!(breaker.admit(back.plus_ms(5_000)), Admission::Probe);
+        let further_back = back.plus_ms(-3_600_000);
+        assert_eq!(breaker.admit(further_back), Admission::NotBefore(further_back.plus_ms(90_000)));
+        assert_eq!(breaker.admit(further_back.plus_ms(90_000)), Admission::Probe, "the lost one is replaced");
     }
 
     #[test]
