@@ -69,8 +69,6 @@ async fn a_relay_killed_between_publishing_and_deleting() {
 async fn a_worker_stopped_in_its_transaction_does_not_hold_its_successor_up() {
     let mut market = Market::new("stop").await;
     market.set("GREAM__RABBITMQ__HEARTBEAT_S", 2);
-    // The victim may hold balances with its other lane too: those are free once the server ends its idle sessions.
-    market.set("GREAM__DATABASE__SESSION_WAIT_TIMEOUT_S", 12);
     let commands = crossing_commands(&market, 40).await;
     let (mut victim, file) = market.halting_worker(&["bid"], "bid.before_commit");
     market.broker.publish(market.partitions, &commands).await;

@@ -16,7 +16,9 @@ pub enum Trouble {
 const AWAY: [u16; 19] =
     [1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1290, 1317, 1792, 1836, 1927, 1047, 1044, 1045, 1049, 1142, 1698];
 /// Deadlock; lock wait timeout; NOWAIT.
-const CONTENTION: [u16; 3] = [1213, 1205, 3572];
+const CONTENTION: [u16; 3] = [1213, LOCK_WAIT, 3572];
+/// Lock wait timeout.
+const LOCK_WAIT: u16 = 1205;
 /// Duplicate key.
 const DUPLICATE: u16 = 1062;
 
@@ -50,4 +52,9 @@ pub fn trouble(error: &sqlx::Error) -> Trouble {
 /// Whether a row with this key exists already.
 pub fn is_duplicate(error: &sqlx::Error) -> bool {
     number(error) == Some(DUPLICATE)
+}
+
+/// Whether somebody else's lock was waited for as long as `lock_wait_timeout_s` allows.
+pub fn is_lock_wait(error: &sqlx::Error) -> bool {
+    number(error) == Some(LOCK_WAIT)
 }

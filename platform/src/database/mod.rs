@@ -6,7 +6,7 @@
 mod failure;
 mod installation;
 
-pub use failure::{Trouble, is_duplicate, trouble};
+pub use failure::{Trouble, is_duplicate, is_lock_wait, trouble};
 pub use installation::{InstallationError, check_installation, migrate};
 
 use crate::config::DatabaseConfig;

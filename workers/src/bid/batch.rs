@@ -13,7 +13,7 @@ use contracts::{CommandId, Envelope, Fingerprint, Outcome, PartitionCount, Parti
 use domain::market::{Decision, Limits, Market, Needs, Undecided};
 use platform::{
     Clock,
-    database::{Trouble, is_duplicate, trouble},
+    database::{Trouble, is_duplicate, is_lock_wait, trouble},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,6 +59,8 @@ pub(super) struct Rules<'a> {
     pub(super) clock: &'a Clock,
     pub(super) limits: Limits,
     pub(super) partitions: PartitionCount,
+    /// Workers that said nothing for this long are gone: their locks are taken from them.
+    pub(super) silent_after_ms: i64,
 }
 
 /// Carries `batch` out in one transaction; the outcome of each command, in order.
@@ -81,6 +83,10 @@ pub(super) async fn carry_out(
         metrics::counter!("gream_bid_batch_contentions_total").increment(1);
         // In every case: what the next transaction finds open, its beginning would commit.
         store.roll_back().await?;
+        if is_lock_wait(&error) {
+            let partitions = partitions_of(batch, rules);
+            store.end_predecessors(&partitions, rules.clock.now().plus_ms(-rules.silent_after_ms)).await?;
+        }
         contentions += 1;
         if contentions > MAX_CONTENTIONS {
             return if is_duplicate(&error) {
@@ -97,13 +103,7 @@ pub(super) async fn carry_out(
 async fn attempt(store: &mut Store, rules: &Rules<'_>, batch: &[&Envelope]) -> Result<Vec<Outcome>, BatchError> {
     let (fresh, ids) = first_of_each(batch);
     let partitions = partitions_of(&fresh, rules);
-    let guard = match store.lock(&partitions, &ids).await {
-        Err(error) if trouble(&error) == Trouble::Contention => {
-            store.end_predecessors(&partitions).await?;
-            return Err(BatchError::Contention(error));
-        }
-        guard => guard?,
-    };
+    let guard = store.lock(&partitions, &ids).await?;
     let mut outcomes = guard.finished;
     let fresh: Vec<Envelope> =
         fresh.into_iter().filter(|envelope| !outcomes.contains_key(&envelope.id)).cloned().collect();

@@ -7,7 +7,7 @@ use super::{
     BidWorker,
     batch::{self, BatchError, Rules},
     intake::Taken,
-    presence::Share,
+    presence::{self, Share},
     store::Store,
 };
 use contracts::{
@@ -100,9 +100,8 @@ impl Lane {
     /// Connects and works until shutdown (`Ok`) or until something breaks.
     async fn live(&self, counted: &mut Vec<CommandId>) -> Result<(), LaneError> {
         let worker = &self.worker;
-        let owner = format!("{}/{}", worker.name, self.number);
         // The database first: without it nothing may be taken from a queue.
-        let mut store = Store::connect(&worker.config.database, owner.clone()).await?;
+        let mut store = Store::connect(&worker.config.database, &worker.name, self.number).await?;
         if !counted.is_empty() {
             store.take_back_attempts(counted).await?;
             counted.clear();
@@ -111,7 +110,8 @@ impl Lane {
             () = worker.publisher.ready() => (),
             () = worker.shutdown.requested() => return Ok(()),
         }
-        let connection = ConsumingConnection::open(&worker.config.rabbitmq, &owner).await?;
+        let name = format!("{} lane {}", worker.name, self.number);
+        let connection = ConsumingConnection::open(&worker.config.rabbitmq, &name).await?;
         let mut life = Life {
             store,
             connection,
@@ -276,7 +276,12 @@ impl Lane {
 
     async fn carry_out(&self, life: &mut Life<'_>, part: &[(&Taken, &Envelope)]) -> Result<Vec<Outcome>, BatchError> {
         let envelopes: Vec<&Envelope> = part.iter().map(|(_, envelope)| *envelope).collect();
-        let rules = Rules { clock: &self.worker.clock, limits: self.worker.limits(), partitions: self.count };
+        let rules = Rules {
+            clock: &self.worker.clock,
+            limits: self.worker.limits(),
+            partitions: self.count,
+            silent_after_ms: presence::silent_after_ms(&self.worker.config),
+        };
         let started = Instant::now();
         let result = batch::carry_out(&mut life.store, &rules, &envelopes).await;
         metrics::histogram!("gream_bid_batch_seconds").record(started.elapsed().as_secs_f64());

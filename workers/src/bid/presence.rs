@@ -5,6 +5,7 @@
 
 use super::BidWorker;
 use contracts::{PartitionCount, PartitionId};
+use platform::Config;
 use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -12,6 +13,11 @@ use tokio::{sync::watch, task::JoinHandle};
 const SILENT_INTERVALS: i64 = 4;
 /// Rows of workers that have been gone for this long are removed.
 const FORGET_AFTER_MS: i64 = 3_600_000;
+
+/// How long a worker may say nothing before the others take it for gone.
+pub(super) fn silent_after_ms(config: &Config) -> i64 {
+    i64::try_from(config.bid_worker.presence_interval_ms).unwrap_or(i64::MAX).saturating_mul(SILENT_INTERVALS)
+}
 
 /// This worker's place among those alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +51,7 @@ pub(super) fn start(worker: &BidWorker) -> (watch::Receiver<Share>, JoinHandle<(
     let task = tokio::spawn(async move {
         let interval = Duration::from_millis(worker.config.bid_worker.presence_interval_ms);
         loop {
-            match look(&worker, interval).await {
+            match look(&worker).await {
                 Ok(share) => drop(sender.send_if_modified(|current| std::mem::replace(current, share) != share)),
                 // Keep what we know: a wrong share costs speed, nothing else.
                 Err(error) => tracing::debug!(%error, "cannot say that this worker is alive"),
@@ -59,10 +65,9 @@ pub(super) fn start(worker: &BidWorker) -> (watch::Receiver<Share>, JoinHandle<(
     (receiver, task)
 }
 
-async fn look(worker: &BidWorker, interval: Duration) -> Result<Share, sqlx::Error> {
+async fn look(worker: &BidWorker) -> Result<Share, sqlx::Error> {
     let now = worker.clock.now().0;
-    let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-    let silent_since = now.saturating_sub(interval_ms.saturating_mul(SILENT_INTERVALS));
+    let silent_after_ms = silent_after_ms(&worker.config);
     sqlx::query!(
         "INSERT INTO worker_presence (worker, role, seen_at_ms) VALUES (?, 'bid', ?)
          ON DUPLICATE KEY UPDATE seen_at_ms = VALUES(seen_at_ms)",
@@ -75,8 +80,10 @@ async fn look(worker: &BidWorker, interval: Duration) -> Result<Share, sqlx::Err
         .execute(&worker.database)
         .await?;
     let alive = sqlx::query_scalar!(
-        "SELECT worker FROM worker_presence WHERE role = 'bid' AND seen_at_ms >= ? ORDER BY worker",
-        silent_since
+        "SELECT worker FROM worker_presence WHERE role = 'bid' AND seen_at_ms BETWEEN ? AND ? ORDER BY worker",
+        now.saturating_sub(silent_after_ms),
+        // Rows from further in the future are of workers that ended before the clock was set back.
+        now.saturating_add(silent_after_ms)
     )
     .fetch_all(&worker.database)
     .await?;

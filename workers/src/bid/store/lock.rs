@@ -1,6 +1,6 @@
 //! The guard rows: whoever holds a partition's row lock carries out its commands, and nobody else does.
 
-use super::{Store, literal};
+use super::{OWNER_SEPARATOR, Store, literal};
 use contracts::{CommandId, Outcome, PartitionId, UnixMs};
 use domain::market::Progress;
 use platform::database::{Trouble, trouble};
@@ -71,15 +71,23 @@ impl Store {
         Ok(true)
     }
 
-    /// After a lock wait on guard rows: ends the connection of whoever stands still inside a transaction on them. What
-    /// it had not committed is rolled back, and its messages come to us; what it had, the inbox knows.
+    /// After a lock wait, outside a transaction: ends the connections of whoever stands still inside a transaction, which are those that own
+    /// `partitions`, and all of workers that have said nothing since `silent_since`: one of their lanes may hold the
+    /// balances that we need, whatever partitions it was at. What they had not committed is rolled back, and its
+    /// messages come to somebody else; what they had, the inbox knows.
     pub(in crate::bid) async fn end_predecessors(
         &mut self,
         partitions: &BTreeSet<PartitionId>,
+        silent_since: UnixMs,
     ) -> Result<(), sqlx::Error> {
-        self.roll_back().await?;
         let sets = self
-            .ask(format!("SELECT owner, connection_id FROM partitions WHERE partition_id IN ({})", ids(partitions)))
+            .ask(format!(
+                "SELECT owner, connection_id FROM partitions WHERE partition_id IN ({}) OR NOT EXISTS \
+                 (SELECT 1 FROM worker_presence \
+                  WHERE worker = SUBSTRING_INDEX(owner, '{OWNER_SEPARATOR}', 1) AND seen_at_ms >= {})",
+                ids(partitions),
+                silent_since.0
+            ))
             .await?;
         let mut ended = BTreeSet::new();
         for row in sets.into_iter().flatten() {

@@ -22,6 +22,9 @@ use platform::config::DatabaseConfig;
 use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, mysql::MySqlRow};
 use std::time::Duration;
 
+/// Between a worker's name and its lane's number, in `partitions.owner`.
+const OWNER_SEPARATOR: char = '/';
+
 /// A lane's own connection.
 pub(super) struct Store {
     connection: MySqlConnection,
@@ -34,8 +37,9 @@ pub(super) struct Store {
 
 impl Store {
     /// Connects.
-    pub(super) async fn connect(config: &DatabaseConfig, owner: String) -> Result<Self, sqlx::Error> {
+    pub(super) async fn connect(config: &DatabaseConfig, worker: &str, lane: u16) -> Result<Self, sqlx::Error> {
         let (connection, connection_id) = platform::database::connect(config).await?;
+        let owner = format!("{worker}{OWNER_SEPARATOR}{lane}");
         Ok(Self { connection, connection_id, owner, limit: Duration::from_millis(config.statement_timeout_ms) })
     }
 
