@@ -115,10 +115,6 @@ impl Fleet {
         Ok(())
     }
 
-    pub(crate) fn runs(&self, role: Role) -> bool {
-        self.running.contains_key(&role)
-    }
-
     /// Where `role` serves its metrics.
     pub(crate) fn admin(&self, role: Role) -> String {
         format!("127.0.0.1:{}", self.first_admin_port + role.number())

@@ -113,24 +113,33 @@ impl Bench {
         Ok(())
     }
 
-    /// Sends mixed commands over HTTP.
-    async fn ask_all(&mut self, market: &Market, wait: Wait, count: usize, rhythm: Rhythm) -> Result<Answers, Failure> {
+    /// Requests for mixed commands; what they take is in stock.
+    async fn requests(&mut self, market: &Market, wait: Wait, count: usize) -> Result<Vec<Vec<u8>>, Failure> {
         let products: Vec<u64> = PRODUCTS.collect();
         let acts = mix::acts(&HTTP_DECK, HTTP_CANCELS, count, &mut self.luck);
         let kept = market.stock_up(&products, &VISITORS, broker::cancels(&acts), &mut self.luck).await?;
         let asks = Crowd { users: VISITORS, products: &products, kept }.asks(&acts, &mut self.luck)?;
         let tokens = Tokens::sign(self.config.auth.jwt_secret.expose(), now())?;
-        let host = self.config.http.listen.to_string();
-        let requests = http::requests(asks, &host, &tokens, wait)?;
-        http::send(&host, self.arguments.connections, requests, rhythm).await
+        // What was written just now must not be taken for what is asked in this millisecond.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        http::requests(asks, &self.host(), &tokens, wait)
+    }
+
+    fn host(&self) -> String {
+        self.config.http.listen.to_string()
+    }
+
+    async fn send(&self, requests: Vec<Vec<u8>>, rhythm: Rhythm) -> Result<Answers, Failure> {
+        http::send(&self.host(), self.arguments.connections, requests, rhythm).await
     }
 
     /// The whole way, as fast as it goes.
     pub(crate) async fn http(&mut self) -> Result<(), Failure> {
         let (market, count) = (self.market(Size::Thousand)?, self.arguments.requests);
+        let requests = self.requests(&market, Wait::Outcome, count).await?;
         self.open_doors(&market).await?;
         let (before, began) = (self.cpu_times()?, now());
-        let answers = self.ask_all(&market, Wait::Outcome, count, Rhythm::Eager).await?;
+        let answers = self.send(requests, Rhythm::Eager).await?;
         self.note_cpu("http", &before, count)?;
         refuse_strays("http", &answers, outcome)?;
         self.note_answers("http_to_outcome", &answers);
@@ -142,9 +151,10 @@ impl Bench {
     /// Accepting alone: the worker comes afterwards.
     pub(crate) async fn accept(&mut self) -> Result<(), Failure> {
         let (market, count) = (self.market(Size::Thousand)?, self.arguments.requests);
+        let requests = self.requests(&market, Wait::Accepted, count).await?;
         self.fleet.start(Role::Api, &market.url).await?;
         let (before, began) = (self.cpu_times()?, now());
-        let answers = self.ask_all(&market, Wait::Accepted, count, Rhythm::Eager).await?;
+        let answers = self.send(requests, Rhythm::Eager).await?;
         self.note_cpu("http_accept", &before, count)?;
         refuse_strays("http_accept", &answers, |status| status == 202)?;
         self.note_answers("http_accept", &answers);
@@ -163,9 +173,11 @@ impl Bench {
         let full = self.figures.median("http_to_outcome_per_s").ok_or("`latency` needs `http`: measure both")?;
         let half = full / 2.0;
         let arrivals = arrivals::during(half, Duration::from_secs(self.arguments.latency_seconds as u64), &mut self.luck);
+        let count = arrivals.len();
+        let requests = self.requests(&market, Wait::Outcome, count).await?;
         self.open_doors(&market).await?;
-        let (count, began) = (arrivals.len(), now());
-        let answers = self.ask_all(&market, Wait::Outcome, count, Rhythm::At(arrivals)).await?;
+        let began = now();
+        let answers = self.send(requests, Rhythm::At(arrivals)).await?;
         refuse_strays("http at half load", &answers, outcome)?;
         self.check_ended("http_half_load", &market, began..=now(), count).await?;
         for (name, per_mille) in [("http_p50_ms", 500), ("http_p99_ms", 990), ("http_max_ms", 1000)] {
@@ -182,7 +194,7 @@ impl Bench {
     pub(crate) async fn reads(&mut self, size: Size) -> Result<(), Failure> {
         let market = self.market(size)?;
         self.fleet.start(Role::Api, &market.url).await?;
-        let host = self.config.http.listen.to_string();
+        let host = self.host();
         for (name, path) in [("product", ""), ("levels", "/sell"), ("trades", "/trade")] {
             let requests: Vec<Vec<u8>> =
                 PRODUCTS.cycle().take(READS).map(|id| http::read(&host, &format!("/api/products/{id}{path}"))).collect();
