@@ -1,10 +1,10 @@
 # The commands of this project. Settings, as variables of make or of the environment:
-#   GREAM_BASE_PORT   the first of 120 ports that the local stack uses (27600); another for another checkout
+#   GREAM_BASE_PORT   the first of 160 ports that the local stack uses (27600); another for another checkout
 #   CARGO_TARGET_DIR  where cargo builds (target)
 #   GREAM_TOOLS       where make test installs cargo's tools (~/.cache/gream/tools)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test sqlx down status logs clean-data
+.PHONY: help run test bench sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
 export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS
@@ -21,10 +21,13 @@ run: ## Start everything, play a market day into it, print the report; leaves it
 test: ## Formatting, lints and every test, against real servers of its own.
 	@dev/test
 
+bench: ## How fast it is, beside a bare loop on the same servers: table, chart and .gream/bench.json.
+	@dev/bench
+
 sqlx: ## Describe every SQL query to .sqlx, after changing a query or a migration.
 	@dev/sqlx
 
-down: ## Stop what make run or an interrupted make test left running.
+down: ## Stop what make run, or an interrupted make test or make bench, left running.
 	@dev/down
 
 status: ## Who runs, and where.

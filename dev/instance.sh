@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# An instance: one set of private servers (run, test or crash), with a folder, ports and secrets of its own.
+# An instance: one set of private servers (run, test, crash or bench), with a folder, ports and secrets of its own.
 # Sourced by dev/stack and dev/processes. Nothing here starts or stops anything.
 #
 #   .gream/NAME/base_port   the port block it was last started with
@@ -8,17 +8,18 @@
 #   .gream/NAME/pid/        who runs: see daemon.sh
 #   .gream/NAME/mysql/ rabbitmq/ redis/ pictures/   data
 #
-# Ports: GREAM_BASE_PORT (default 27600) and the 119 after it. The defaults lie below the range from which Linux takes
+# Ports: GREAM_BASE_PORT (default 27600) and the 159 after it. The defaults lie below the range from which Linux takes
 # the ports of outgoing connections (32768 and up), so that none of those can be in the way.
 #   base + 0    run     the market that `make run` starts
 #   base + 40   test    integration tests
 #   base + 80   crash   tests that kill servers
+#   base + 120  bench   the markets that `make bench` measures
 # Within an instance's 40:
 #   0 MySQL   1 AMQP   2 RabbitMQ's page   3 RabbitMQ's metrics   4 Erlang distribution   5 epmd   6 Redis
 #   10 API   11 Toss sandbox   20–26 metrics and health of gream's own processes (dev/processes)
 
 readonly DEFAULT_BASE_PORT=27600 PORTS_AN_INSTANCE=40
-readonly INSTANCES=(run test crash)
+readonly INSTANCES=(run test crash bench)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 me=$(id -un)
@@ -128,3 +129,6 @@ print_env() {
 
 # Is this an instance in which tests make databases and virtual hosts of their own?
 for_tests() { [[ $instance == @(test|crash) ]]; }
+
+# May our user make databases, named gream_…?
+makes_databases() { for_tests || [ "$instance" = bench ]; }

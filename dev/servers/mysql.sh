@@ -78,7 +78,7 @@ CONF
 # Read at every start, before the first client. One statement a line.
 mysql_users() {
   local host databases='gream'
-  ! for_tests || databases='gream%' # gream, and the tests' own: gream_…
+  ! makes_databases || databases='gream%' # gream, and the caller's own: gream_…
   say 'CREATE DATABASE IF NOT EXISTS gream CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;'
   for host in 127.0.0.1 localhost; do
     say "CREATE USER IF NOT EXISTS gream@'$host';"

@@ -20,7 +20,7 @@ mod journal;
 mod mind;
 mod names;
 mod person;
-mod picture;
+pub mod picture;
 mod plan;
 mod progress;
 mod record;

@@ -6,7 +6,7 @@ const SIDE: u32 = 8;
 const SIGNATURE: [u8; 8] = [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a];
 
 /// A picture of 8 × 8 grey pixels that show `number`, bit by bit.
-pub(crate) fn png(number: u64) -> Vec<u8> {
+pub fn png(number: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(13);
     header.extend(SIDE.to_be_bytes());
     header.extend(SIDE.to_be_bytes());

@@ -1,0 +1,229 @@
+//! One run of each kind.
+
+use crate::{
+    Failure, arrivals,
+    bare::{Manner, Supply},
+    bench::{Bench, Size},
+    broker::{self, Message, Target},
+    fleet::Role,
+    http::{self, Answers, Rhythm, Tokens, Wait},
+    market::{CROWD, HOT_PRODUCT, Market, PRODUCTS, VISITORS, now},
+    meter::{self, Pace},
+    mix::{self, HTTP_CANCELS, HTTP_DECK, QUEUE_CANCELS, QUEUE_DECK},
+    orders::Crowd,
+    statistics::{milliseconds, number, percentile},
+};
+use contracts::UnixMs;
+use std::time::Duration;
+
+/// After a worker says that it is ready, its lanes still subscribe.
+const SETTLING: Duration = Duration::from_millis(400);
+/// Answers that were no outcome, of a thousand, beyond which a run over HTTP does not count.
+const MOST_WITHOUT_OUTCOME: usize = 5;
+/// Requests of one run of reads, and connections.
+const READS: usize = 400;
+const READERS: usize = 8;
+
+/// How the shipped worker is run.
+pub(crate) struct Shipped<'a> {
+    /// As in the figures' names.
+    pub(crate) name: &'a str,
+    pub(crate) size: Size,
+    pub(crate) hot: bool,
+    pub(crate) supply: Supply,
+    pub(crate) unix: bool,
+}
+
+impl Bench {
+    /// Messages for the queue, and when they were accepted; what they take is in stock.
+    async fn queue_messages(&mut self, market: &Market, hot: bool, count: usize) -> Result<(Vec<Message>, UnixMs), Failure> {
+        let products: Vec<u64> = if hot { vec![HOT_PRODUCT] } else { PRODUCTS.collect() };
+        let acts = mix::acts(&QUEUE_DECK, QUEUE_CANCELS, count, &mut self.luck);
+        let kept = market.stock_up(&products, &CROWD, broker::cancels(&acts), &mut self.luck).await?;
+        let asks = Crowd { users: CROWD, products: &products, kept }.asks(&acts, &mut self.luck)?;
+        let at = now();
+        Ok((broker::messages(asks, market.partitions, at, &mut self.luck)?, at))
+    }
+
+    /// The yardstick.
+    pub(crate) async fn bare(&mut self, name: &str, manner: Manner, supply: Supply) -> Result<(), Failure> {
+        let market = self.market(Size::Thousand)?;
+        let count = match manner {
+            Manner::Batched => self.arguments.commands,
+            Manner::OneByOne => self.arguments.slow_commands,
+        };
+        let (messages, _) = self.queue_messages(&market, false, count).await?;
+        let before = self.cpu_times()?;
+        let pace = self.yardstick.run(manner, supply, messages).await?;
+        if supply == Supply::Beside {
+            self.note_cpu(name, &before, count)?;
+        }
+        self.note_pace(name, supply, pace);
+        Ok(())
+    }
+
+    /// The shipped worker from the queue, with relay and scheduler beside it.
+    pub(crate) async fn shipped(&mut self, run: &Shipped<'_>) -> Result<(), Failure> {
+        let (market, count, amqp) = (self.market(run.size)?, self.arguments.commands, self.amqp());
+        let url = if run.unix { self.unix_url(&market)? } else { market.url.clone() };
+        let (messages, at) = self.queue_messages(&market, run.hot, count).await?;
+        self.figures.add(format!("{}_message_bytes", run.name), number(broker::mean_bytes(&messages)));
+        let admin = self.fleet.admin(Role::Worker);
+        let pace = match run.supply {
+            Supply::Filled => {
+                broker::publish(&amqp, Target::Partitions, &messages).await?;
+                self.start_workers(&url).await?;
+                meter::until(count, || Bench::carried_out(&admin)).await?
+            }
+            Supply::Beside => {
+                self.start_workers(&url).await?;
+                tokio::time::sleep(SETTLING).await;
+                let before = self.cpu_times()?;
+                let publisher = tokio::spawn(async move { broker::publish(&amqp, Target::Partitions, &messages).await });
+                let pace = meter::until(count, || Bench::carried_out(&admin)).await?;
+                self.note_cpu(run.name, &before, count)?;
+                publisher.await??;
+                pace
+            }
+        };
+        self.check_ended(run.name, &market, at..=at, count).await?;
+        self.drain_outbox(run.name, &market).await?;
+        self.fleet.stop_all().await?;
+        self.note_pace(run.name, run.supply, pace);
+        Ok(())
+    }
+
+    fn note_pace(&mut self, name: &str, supply: Supply, pace: Pace) {
+        let per_s = if supply == Supply::Filled { pace.per_s_running } else { pace.per_s };
+        println!("  {name:<28} {per_s:>9.0} /s   in {:.1} s", pace.took.as_secs_f64());
+        self.figures.add(format!("{name}_per_s"), per_s);
+    }
+
+    fn unix_url(&self, market: &Market) -> Result<String, Failure> {
+        let (head, database) = market.url.rsplit_once('/').ok_or("the database's address has no path")?;
+        let (user, _) = head.rsplit_once('@').ok_or("the database's address has no user")?;
+        Ok(format!("{user}@localhost/{database}?socket={}", self.arguments.socket))
+    }
+
+    /// Starts the API and everybody behind it.
+    async fn open_doors(&mut self, market: &Market) -> Result<(), Failure> {
+        self.fleet.start(Role::Api, &market.url).await?;
+        self.start_workers(&market.url).await?;
+        tokio::time::sleep(SETTLING).await;
+        Ok(())
+    }
+
+    /// Requests for mixed commands; what they take is in stock.
+    async fn requests(&mut self, market: &Market, wait: Wait, count: usize) -> Result<Vec<Vec<u8>>, Failure> {
+        let products: Vec<u64> = PRODUCTS.collect();
+        let acts = mix::acts(&HTTP_DECK, HTTP_CANCELS, count, &mut self.luck);
+        let kept = market.stock_up(&products, &VISITORS, broker::cancels(&acts), &mut self.luck).await?;
+        let asks = Crowd { users: VISITORS, products: &products, kept }.asks(&acts, &mut self.luck)?;
+        let tokens = Tokens::sign(self.config.auth.jwt_secret.expose(), now())?;
+        // What was written just now must not be taken for what is asked in this millisecond.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        http::requests(asks, &self.host(), &tokens, wait)
+    }
+
+    fn host(&self) -> String {
+        self.config.http.listen.to_string()
+    }
+
+    async fn send(&self, requests: Vec<Vec<u8>>, rhythm: Rhythm) -> Result<Answers, Failure> {
+        http::send(&self.host(), self.arguments.connections, requests, rhythm).await
+    }
+
+    /// The whole way, as fast as it goes.
+    pub(crate) async fn http(&mut self) -> Result<(), Failure> {
+        let (market, count) = (self.market(Size::Thousand)?, self.arguments.requests);
+        let requests = self.requests(&market, Wait::Outcome, count).await?;
+        self.open_doors(&market).await?;
+        let (before, began) = (self.cpu_times()?, now());
+        let answers = self.send(requests, Rhythm::Eager).await?;
+        self.note_cpu("http", &before, count)?;
+        refuse_strays("http", &answers, outcome)?;
+        self.note_answers("http_to_outcome", &answers);
+        self.check_ended("http", &market, began..=now(), count).await?;
+        self.drain_outbox("http", &market).await?;
+        self.fleet.stop_all().await
+    }
+
+    /// Accepting alone: the worker comes afterwards.
+    pub(crate) async fn accept(&mut self) -> Result<(), Failure> {
+        let (market, count) = (self.market(Size::Thousand)?, self.arguments.requests);
+        let requests = self.requests(&market, Wait::Accepted, count).await?;
+        self.fleet.start(Role::Api, &market.url).await?;
+        let (before, began) = (self.cpu_times()?, now());
+        let answers = self.send(requests, Rhythm::Eager).await?;
+        self.note_cpu("http_accept", &before, count)?;
+        refuse_strays("http_accept", &answers, |status| status == 202)?;
+        self.note_answers("http_accept", &answers);
+        let ended = now();
+        self.start_workers(&market.url).await?;
+        let admin = self.fleet.admin(Role::Worker);
+        meter::until(count, || Bench::carried_out(&admin)).await?;
+        self.check_ended("http_accept", &market, began..=ended, count).await?;
+        self.drain_outbox("http_accept", &market).await?;
+        self.fleet.stop_all().await
+    }
+
+    /// The whole way at half of what it can: latencies from the intended moments of sending.
+    pub(crate) async fn latency(&mut self) -> Result<(), Failure> {
+        let market = self.market(Size::Thousand)?;
+        let full = self.figures.median("http_to_outcome_per_s").ok_or("`latency` needs `http`: measure both")?;
+        let half = full / 2.0;
+        let arrivals = arrivals::during(half, Duration::from_secs(self.arguments.latency_seconds as u64), &mut self.luck);
+        let count = arrivals.len();
+        let requests = self.requests(&market, Wait::Outcome, count).await?;
+        self.open_doors(&market).await?;
+        let began = now();
+        let answers = self.send(requests, Rhythm::At(arrivals)).await?;
+        refuse_strays("http at half load", &answers, outcome)?;
+        self.check_ended("http_half_load", &market, began..=now(), count).await?;
+        for (name, per_mille) in [("http_p50_ms", 500), ("http_p99_ms", 990), ("http_max_ms", 1000)] {
+            let latency = percentile(&answers.latencies, per_mille).ok_or("no answers")?;
+            self.figures.add(name, milliseconds(latency));
+            println!("  {name:<28} {:>9.1} ms at {half:.0} /s", milliseconds(latency));
+        }
+        self.figures.add("http_half_load_per_s", half);
+        self.drain_outbox("http_half_load", &market).await?;
+        self.fleet.stop_all().await
+    }
+
+    /// Reads of one market.
+    pub(crate) async fn reads(&mut self, size: Size) -> Result<(), Failure> {
+        let market = self.market(size)?;
+        self.fleet.start(Role::Api, &market.url).await?;
+        let host = self.host();
+        for (name, path) in [("product", ""), ("levels", "/sell"), ("trades", "/trade")] {
+            let requests: Vec<Vec<u8>> =
+                PRODUCTS.cycle().take(READS).map(|id| http::read(&host, &format!("/api/products/{id}{path}"))).collect();
+            let answers = http::send(&host, READERS, requests, Rhythm::Eager).await?;
+            refuse_strays(name, &answers, |status| status == 200)?;
+            let p50 = percentile(&answers.latencies, 500).ok_or("no answers")?;
+            let name = format!("read_{name}_{}", size.name());
+            println!("  {name:<28} {:>9.0} /s   p50 {:.1} ms", answers.per_s(), milliseconds(p50));
+            self.figures.add(format!("{name}_per_s"), answers.per_s());
+            self.figures.add(format!("{name}_p50_ms"), milliseconds(p50));
+        }
+        self.fleet.stop_all().await
+    }
+
+    fn note_answers(&mut self, name: &str, answers: &Answers) {
+        println!("  {name:<28} {:>9.0} /s   {:?}", answers.per_s(), answers.by_status);
+        self.figures.add(format!("{name}_per_s"), answers.per_s());
+    }
+}
+
+/// Done or refused by the rules.
+fn outcome(status: u16) -> bool {
+    matches!(status, 200 | 400 | 403 | 404 | 409 | 410)
+}
+
+fn refuse_strays(name: &str, answers: &Answers, wanted: impl Fn(u16) -> bool) -> Result<(), Failure> {
+    let strays = answers.with(|status| !wanted(status));
+    if strays * 1_000 > answers.latencies.len() * MOST_WITHOUT_OUTCOME {
+        return Err(format!("{name}: too many other answers: {:?}", answers.by_status).into());
+    }
+    Ok(())
+}
