@@ -18,7 +18,7 @@ const TABLES: [(&str, &str); 14] = [
     ),
     (
         "sessions (session_id, user_id, created_at_ms, expires_at_ms)",
-        "UNHEX(LPAD(HEX(n), 32, '0')), 1000000 + n, n, 1000000 * n",
+        "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 1000000 + n, n, 1000000 * n",
     ),
     ("balances (user_id, available, held)", "1000000 + n, n, n"),
     (
@@ -27,14 +27,14 @@ const TABLES: [(&str, &str); 14] = [
     ),
     (
         "commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, accepted_at_ms, updated_at_ms)",
-        "UNHEX(LPAD(HEX(n), 32, 'f')), 'place_buy_bid', 1000000 + n, REPEAT('0', 32), IF(n % 10 = 0, 'rejected', 'done'), 0, \
+        "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 'place_buy_bid', 1000000 + n, REPEAT('0', 32), IF(n % 10 = 0, 'rejected', 'done'), 0, \
          '{}', 1, n, n",
     ),
     (
         "bids (bid_id, side, product_id, user_id, price, hold, coupon_id, gifticon_id, state, placed_at_ms, deadline_ms, \
          closed_at_ms, command_id)",
         "1000000 + n, IF(n % 2 = 0, 'buy', 'sell'), 1000000 + n % 2000, 1000000 + n % 5000, 1000 + n % 50, 0, NULL, NULL, \
-         ELT(1 + n % 3, 'open', 'traded', 'cancelled'), n, 4000000000000 + n, NULL, UNHEX(LPAD(HEX(n), 32, 'f'))",
+         ELT(1 + n % 3, 'open', 'traded', 'cancelled'), n, 4000000000000 + n, NULL, UNHEX(LPAD(HEX(1000000 + n), 32, '0'))",
     ),
     (
         "coupons (coupon_id, user_id, name, discount_type, discount, state, created_at_ms)",
@@ -42,17 +42,17 @@ const TABLES: [(&str, &str); 14] = [
     ),
     (
         "gifticons (gifticon_id, owner_id, product_id, picture_key, picture_sha256, command_id, created_at_ms)",
-        "1000000 + n, 1000000 + n % 5000, 1000000 + n % 2000, 'crowd', REPEAT('0', 32), UNHEX(LPAD(HEX(n), 32, 'f')), n",
+        "1000000 + n, 1000000 + n % 5000, 1000000 + n % 2000, 'crowd', REPEAT('0', 32), UNHEX(LPAD(HEX(1000000 + n), 32, '0')), n",
     ),
     (
         "orders (order_id, product_id, buyer_id, seller_id, buy_bid_id, sell_bid_id, gifticon_id, price, final_price, fee, \
          command_id, traded_at_ms)",
         "1000000 + n, 1000000 + n % 2000, 1000000 + n % 5000, 2000000 + n % 5000, 1000000 + 2 * n, 1000001 + 2 * n, \
-         1000000 + n, 1000, 1000, 0, UNHEX(LPAD(HEX(n), 32, 'f')), n",
+         1000000 + n, 1000, 1000, 0, UNHEX(LPAD(HEX(1000000 + n), 32, '0')), n",
     ),
     (
         "ledger_entries (command_id, transfer_no, reason, account, user_id, amount, reference, created_at_ms)",
-        "UNHEX(LPAD(HEX(n), 32, 'f')), 0, 'trade', 'available', 1000000 + n % 5000, 1, CONCAT('bid:', n), n",
+        "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 0, 'trade', 'available', 1000000 + n % 5000, 1, CONCAT('bid:', n), n",
     ),
     (
         "payments (order_id, user_id, amount, order_name, state, payment_key, attempt, cancelled_amount, created_at_ms, \
@@ -63,12 +63,12 @@ const TABLES: [(&str, &str); 14] = [
         "refunds (refund_id, user_id, amount, bank, account_cipher, account_masked, state, command_id, created_at_ms, \
          updated_at_ms)",
         "1000000 + n, 1000000 + n % 5000, 1000, 'bank', '', '', IF(n % 100 = 0, 'requested', 'paid'), \
-         UNHEX(LPAD(HEX(n), 32, 'f')), n, n",
+         UNHEX(LPAD(HEX(1000000 + n), 32, '0')), n, n",
     ),
     (
         "refund_legs (refund_id, leg_no, route, order_id, amount, state, attempt, command_id, updated_at_ms)",
         "1000000 + n, 1, 'cancel', 1000000 + n, 1000, IF(n % 100 = 0, 'executing', 'paid'), 1, \
-         UNHEX(LPAD(HEX(n), 32, 'f')), n",
+         UNHEX(LPAD(HEX(1000000 + n), 32, '0')), n",
     ),
     (
         "outbox (outbox_id, exchange_name, routing_key, payload, created_at_ms)",

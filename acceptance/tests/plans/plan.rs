@@ -67,7 +67,7 @@ fn table_of(alias: &str, tables: &Tables, words: &[&str]) -> Option<String> {
     let pair = words.windows(2).find(|pair| *pair[1] == alias && tables.contains_key(*pair[0]));
     match pair {
         Some(pair) => Some((*pair[0]).to_owned()),
-        None if alias.is_empty() || alias.starts_with('<') || alias == "w" => None,
+        None if alias.is_empty() || alias.starts_with('<') => None,
         None => panic!("which table is {alias}? {words:?}"),
     }
 }

@@ -1,11 +1,24 @@
 //! Everything that users and workers ask of the database: a small market day, and what a day without faults leaves out.
 
-use acceptance::{Market, commands::buy, visitor::start_api, wait::eventually};
+use acceptance::{
+    Market,
+    commands::{WEEK_MS, envelope},
+    visitor::start_api,
+    wait::eventually,
+};
+use contracts::{Command, CouponId, Won};
 use load::{Login, Options};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
+use std::path::PathBuf;
 
 const ADMINISTRATOR: (&str, &str) = ("boss", "password1");
+const USER: u64 = 900_001;
+
+/// What the day's clients were told.
+pub fn journal(market: &Market) -> PathBuf {
+    market.folder().join("journal.jsonl")
+}
 
 pub async fn run(market: &mut Market) {
     day(market).await;
@@ -25,7 +38,7 @@ async fn day(market: &mut Market) {
         sandbox: format!("http://{sandbox}").parse().unwrap(),
         administrator: Login { login_id: login_id.to_owned(), password: ADMINISTRATOR.1.to_owned() },
         clock_file: Some(market.folder().join("clock")),
-        journal: market.folder().join("journal.jsonl"),
+        journal: journal(market),
         seed: 11,
         users: 40,
         products: 8,
@@ -48,11 +61,21 @@ async fn without_redis(market: &mut Market) {
     market.set("GREAM__REDIS__URL", redis);
 }
 
-/// A command whose workers end is counted before it begins; an attempt that ended with its connection is taken back.
+/// A command whose workers end is counted before it begins; an attempt that ended with its connection is taken back. It
+/// uses a coupon, of which the day has none.
 async fn attempts(market: &Market) {
-    const USER: u64 = 900_001;
     let (user, product) = (market.user(USER, 1_000).await, market.product(900_001).await);
-    let suspect = buy("suspect", user, product, 10, market.now());
+    let coupon = "INSERT INTO coupons (coupon_id, user_id, name, discount_type, discount, state, created_at_ms) \
+                  VALUES (900001, ?, 'welcome', 'FIX', 1, 'available', 0)";
+    sqlx::query(coupon).bind(USER).execute(&market.database).await.unwrap();
+    let bid = Command::PlaceBuyBid {
+        product,
+        price: Won(10),
+        period_days: 7,
+        deadline: market.now().plus_ms(WEEK_MS),
+        coupon: Some(CouponId(900_001)),
+    };
+    let suspect = envelope("suspect", user, market.now(), bid);
     market.broker.publish(market.partitions, std::slice::from_ref(&suspect)).await;
     for _ in 0..2 {
         let (mut worker, file) = market.halting_worker(&["bid", "relay"], "bid.locked");
