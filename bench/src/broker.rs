@@ -82,7 +82,8 @@ pub(crate) async fn publish(url: &str, target: Target, messages: &[Message]) -> 
             Target::Partitions => (COMMANDS_EXCHANGE, message.key.as_str()),
             Target::Bare => ("", BARE_QUEUE),
         };
-        let sent = channel.basic_publish(exchange.into(), key.into(), options, &message.body, properties(message)).await?;
+        let sent =
+            channel.basic_publish(exchange.into(), key.into(), options, &message.body, properties(message)).await?;
         open.push_back(sent);
         if open.len() >= WINDOW
             && let Some(oldest) = open.pop_front()

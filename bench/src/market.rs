@@ -103,10 +103,7 @@ impl Market {
                  created_at_ms) VALUES {}; COMMIT",
                 rows(&|user| format!("({user},'u{user}','u{user}','user','local',{at})")),
                 rows(&|user| format!("({user},{POINTS},0)")),
-                rows(&|user| format!(
-                    "(0x{user:032x},'sign_up',{user},0x{:064x},'done',0,'{{}}',1,{at},{at})",
-                    0
-                )),
+                rows(&|user| format!("(0x{user:032x},'sign_up',{user},0x{:064x},'done',0,'{{}}',1,{at},{at})", 0)),
                 rows(&|user| format!(
                     "(0x{user:032x},0,'gift','available',{user},{POINTS},'sign-up',{at}),\
                      (0x{user:032x},0,'gift','gift',0,-{POINTS},'sign-up',{at})"
@@ -233,7 +230,8 @@ impl Market {
 
     /// How many bids are open.
     pub(crate) async fn open_bids(&self) -> Result<usize, Failure> {
-        let open: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM bids WHERE state = 'open'").fetch_one(&self.pool).await?;
+        let open: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM bids WHERE state = 'open'").fetch_one(&self.pool).await?;
         Ok(usize::try_from(open)?)
     }
 
@@ -285,8 +283,7 @@ impl Rows {
             ",(0x{command:032x},'place_{side}_bid',{user},0x{command:064x},'done',0,\
              '{{\"price\":{price},\"{name}\":{id}}}',1,{at},{at})"
         )?;
-        let (hold, offered) =
-            if side == "buy" { (price, "NULL".to_owned()) } else { (0, gifticon.to_string()) };
+        let (hold, offered) = if side == "buy" { (price, "NULL".to_owned()) } else { (0, gifticon.to_string()) };
         write!(
             self.bids,
             ",({id},'{side}',{product},{user},{price},{hold},NULL,{offered},'open',{at},{ends},NULL,0x{command:032x})"

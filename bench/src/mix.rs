@@ -49,13 +49,8 @@ pub(crate) const QUEUE_DECK: [(Act, usize); 10] = [
 pub(crate) const QUEUE_CANCELS: usize = 3;
 
 /// Over HTTP: sells carry a picture, so there are only as many as trades need.
-pub(crate) const HTTP_DECK: [(Act, usize); 5] = [
-    (Act::Keep(Buy), 7),
-    (Act::Rest(Sell), 2),
-    (Act::Offer(Sell), 2),
-    (Act::Cross(Buy), 2),
-    (Act::Take(Sell), 2),
-];
+pub(crate) const HTTP_DECK: [(Act, usize); 5] =
+    [(Act::Keep(Buy), 7), (Act::Rest(Sell), 2), (Act::Offer(Sell), 2), (Act::Cross(Buy), 2), (Act::Take(Sell), 2)];
 /// Cancels in each deck for HTTP.
 pub(crate) const HTTP_CANCELS: usize = 5;
 

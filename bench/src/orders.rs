@@ -39,7 +39,9 @@ impl Crowd<'_> {
         let product = ProductId(self.products[luck.random_range(0..self.products.len())]);
         let price = Won(act.price(luck));
         let command = match act {
-            Act::Keep(side) | Act::Rest(side) | Act::Offer(side) | Act::Cross(side) => place(side, product, price, luck),
+            Act::Keep(side) | Act::Rest(side) | Act::Offer(side) | Act::Cross(side) => {
+                place(side, product, price, luck)
+            }
             Act::Take(Side::Sell) => Command::BuyNow { product, price, coupon: NO_COUPON },
             Act::Take(Side::Buy) => Command::SellNow { product, price, picture: picture(luck) },
             Act::Cancel => {
@@ -54,9 +56,7 @@ impl Crowd<'_> {
 fn place(side: Side, product: ProductId, price: Won, luck: &mut StdRng) -> Command {
     let deadline = now().plus_ms(i64::from(PERIOD_DAYS) * DAY_MS);
     match side {
-        Side::Buy => {
-            Command::PlaceBuyBid { product, price, period_days: PERIOD_DAYS, deadline, coupon: NO_COUPON }
-        }
+        Side::Buy => Command::PlaceBuyBid { product, price, period_days: PERIOD_DAYS, deadline, coupon: NO_COUPON },
         Side::Sell => {
             Command::PlaceSellBid { product, price, period_days: PERIOD_DAYS, deadline, picture: picture(luck) }
         }

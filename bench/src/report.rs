@@ -11,7 +11,8 @@ const ONE_BY_ONE_AT_LEAST: f64 = 600.0;
 pub(crate) fn write(bench: &Bench, mut facts: Vec<(&'static str, Value)>) -> Result<(), Failure> {
     let figures = &bench.figures;
     let reaches = |name, least| figures.median(name).is_some_and(|median| median >= least);
-    let comparable = reaches("bare_batched_per_s", BARE_BATCHED_AT_LEAST) && reaches("one_by_one_per_s", ONE_BY_ONE_AT_LEAST);
+    let comparable =
+        reaches("bare_batched_per_s", BARE_BATCHED_AT_LEAST) && reaches("one_by_one_per_s", ONE_BY_ONE_AT_LEAST);
     println!();
     for (name, value) in &facts {
         println!("{name:<34} {value}");
@@ -21,7 +22,9 @@ pub(crate) fn write(bench: &Bench, mut facts: Vec<(&'static str, Value)>) -> Res
         println!("{name:<34} {:>11.1} {:>11.1} {:>11.1}", summary.median, summary.min, summary.max);
     }
     if !comparable {
-        println!("\nnot comparable: the yardstick was not measured, or is slower than {BARE_BATCHED_AT_LEAST} and {ONE_BY_ONE_AT_LEAST} a second");
+        println!(
+            "\nnot comparable: the yardstick was not measured, or is slower than {BARE_BATCHED_AT_LEAST} and {ONE_BY_ONE_AT_LEAST} a second"
+        );
     }
     facts.push(("comparable", comparable.into()));
     std::fs::write(&bench.arguments.out, format!("{:#}\n", figures.to_json(&facts)))?;

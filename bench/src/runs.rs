@@ -36,7 +36,12 @@ pub(crate) struct Shipped<'a> {
 
 impl Bench {
     /// Messages for the queue, and when they were accepted; what they take is in stock.
-    async fn queue_messages(&mut self, market: &Market, hot: bool, count: usize) -> Result<(Vec<Message>, UnixMs), Failure> {
+    async fn queue_messages(
+        &mut self,
+        market: &Market,
+        hot: bool,
+        count: usize,
+    ) -> Result<(Vec<Message>, UnixMs), Failure> {
         let products: Vec<u64> = if hot { vec![HOT_PRODUCT] } else { PRODUCTS.collect() };
         let acts = mix::acts(&QUEUE_DECK, QUEUE_CANCELS, count, &mut self.luck);
         let kept = market.stock_up(&products, &CROWD, broker::cancels(&acts), &mut self.luck).await?;
@@ -79,7 +84,8 @@ impl Bench {
                 self.start_workers(&url).await?;
                 tokio::time::sleep(SETTLING).await;
                 let before = self.cpu_times()?;
-                let publisher = tokio::spawn(async move { broker::publish(&amqp, Target::Partitions, &messages).await });
+                let publisher =
+                    tokio::spawn(async move { broker::publish(&amqp, Target::Partitions, &messages).await });
                 let pace = meter::until(count, || Bench::carried_out(&admin)).await?;
                 self.note_cpu(run.name, &before, count)?;
                 publisher.await??;
@@ -172,7 +178,8 @@ impl Bench {
         let market = self.market(Size::Thousand)?;
         let full = self.figures.median("http_to_outcome_per_s").ok_or("`latency` needs `http`: measure both")?;
         let half = full / 2.0;
-        let arrivals = arrivals::during(half, Duration::from_secs(self.arguments.latency_seconds as u64), &mut self.luck);
+        let arrivals =
+            arrivals::during(half, Duration::from_secs(self.arguments.latency_seconds as u64), &mut self.luck);
         let count = arrivals.len();
         let requests = self.requests(&market, Wait::Outcome, count).await?;
         self.open_doors(&market).await?;
@@ -196,8 +203,11 @@ impl Bench {
         self.fleet.start(Role::Api, &market.url).await?;
         let host = self.host();
         for (name, path) in [("product", ""), ("levels", "/sell"), ("trades", "/trade")] {
-            let requests: Vec<Vec<u8>> =
-                PRODUCTS.cycle().take(READS).map(|id| http::read(&host, &format!("/api/products/{id}{path}"))).collect();
+            let requests: Vec<Vec<u8>> = PRODUCTS
+                .cycle()
+                .take(READS)
+                .map(|id| http::read(&host, &format!("/api/products/{id}{path}")))
+                .collect();
             let answers = http::send(&host, READERS, requests, Rhythm::Eager).await?;
             refuse_strays(name, &answers, |status| status == 200)?;
             let p50 = percentile(&answers.latencies, 500).ok_or("no answers")?;
