@@ -116,7 +116,7 @@ pub struct LoadArguments {
     #[arg(long, default_value_t = 20_261_122)]
     pub seed: u64,
     /// Clients.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 250)]
     pub users: u32,
     /// Products.
     #[arg(long, default_value_t = 50)]

@@ -1,23 +1,27 @@
 //! MySQL or MariaDB: the pool, what each session is set to, and what an error means.
 //!
-//! Promises: a statement does not wait for ever; a connection that was left inside a transaction, or whose server
-//! became read-only, is never handed out again. Doesn't: know any table but `installation`.
+//! Promises: a statement does not wait for ever; a connection that was left inside a transaction is never handed out
+//! again, and none whose server became read-only for longer than a second. Doesn't: know any table but `installation`.
 
 mod failure;
 mod installation;
+mod primary;
 
 pub use failure::{Trouble, is_duplicate, is_lock_wait, trouble};
 pub use installation::{InstallationError, check_installation, migrate};
 
 use crate::config::DatabaseConfig;
+use primary::Primary;
 use sqlx::{
     ConnectOptions, Connection, Executor, MySqlConnection, MySqlPool, Row,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 /// How long the clean-up of a returned connection may take before it is closed instead.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(2);
+/// A connection that was idle for less is handed out without asking whether it still stands.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long the question whether the database answers may take, beside getting a connection.
 const READY_LIMIT: Duration = Duration::from_secs(2);
 /// Connections are renewed after this, so that a changed primary or DNS name is followed.
@@ -41,27 +45,50 @@ fn options(config: &DatabaseConfig) -> Result<MySqlConnectOptions, sqlx::Error> 
 /// A pool that connects when it is first used, so that a process starts while the database is away.
 pub fn pool(config: &DatabaseConfig) -> Result<MySqlPool, sqlx::Error> {
     let settings = session_settings(config);
+    let primary = Arc::new(Primary::new());
+    let primary_of_release = primary.clone();
     let pool = MySqlPoolOptions::new()
         .max_connections(config.pool_max)
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
         .max_lifetime(MAX_LIFETIME)
+        // See `is_usable`: asking each time would cost every statement a round trip.
+        .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let settings = settings.clone();
             Box::pin(async move { connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(settings))).await.map(drop) })
         })
-        .after_release(|connection, _| {
+        .before_acquire(move |connection, met| {
+            let is_current = primary.is_current(met.age);
+            Box::pin(async move { Ok(is_current && is_usable(connection, met.idle_for).await) })
+        })
+        .after_release(move |connection, met| {
+            let primary = primary_of_release.clone();
             // An error closes it without a farewell, for which a silent server would keep the pool waiting.
-            Box::pin(async move { within(CLEAN_UP_LIMIT, clean_up(connection)).await })
+            Box::pin(async move { within(CLEAN_UP_LIMIT, clean_up(connection, &primary, met.age)).await })
         });
     Ok(pool.connect_lazy_with(options(config)?))
 }
 
+/// Whether an idle connection may be handed out. The server answered when it was returned; after a while it may have
+/// ended the session, or have been restarted.
+async fn is_usable(connection: &mut MySqlConnection, idle_for: Duration) -> bool {
+    idle_for < TRUSTED_IDLE || within(CLEAN_UP_LIMIT, connection.ping()).await.is_ok()
+}
+
 /// Whether a returned connection may be handed out again. A cancelled `begin` can leave a transaction open, with which
-/// the next borrower's writes would vanish; and a server that became read-only is a primary no longer.
-async fn clean_up(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    const SQL: &str = "ROLLBACK; SELECT CAST(@@GLOBAL.read_only AS CHAR) IN ('0', 'OFF')";
-    let rows = connection.fetch_all(sqlx::raw_sql(SQL)).await?;
-    rows.first().map_or(Ok(false), |row| row.try_get(0))
+/// the next borrower's writes would vanish; and a server that became read-only is a primary no longer, which is asked
+/// now and then.
+async fn clean_up(connection: &mut MySqlConnection, primary: &Primary, age: Duration) -> Result<bool, sqlx::Error> {
+    if primary.is_time_to_ask() {
+        const SQL: &str = "ROLLBACK; SELECT CAST(@@GLOBAL.read_only AS CHAR) IN ('0', 'OFF')";
+        let rows = connection.fetch_all(sqlx::raw_sql(SQL)).await?;
+        if !rows.first().map_or(Ok(false), |row| row.try_get(0))? {
+            primary.is_gone();
+        }
+    } else {
+        connection.execute(sqlx::raw_sql("ROLLBACK")).await?;
+    }
+    Ok(primary.is_current(age))
 }
 
 /// A connection of one's own, outside any pool, with its server-side id (for `KILL`).
