@@ -7,7 +7,7 @@ use crate::{
     broker::{self, Message, Target},
     fleet::Role,
     http::{self, Answers, Rhythm, Tokens, Wait},
-    market::{CROWD, HOT_PRODUCT, Market, PRODUCTS, VISITORS, now},
+    market::{CROWD, HOT_PRODUCT, Market, PRODUCTS, Stock, VISITORS, now},
     meter::{self, Pace},
     mix::{self, HTTP_CANCELS, HTTP_DECK, QUEUE_CANCELS, QUEUE_DECK},
     orders::Crowd,
@@ -20,6 +20,10 @@ use std::time::Duration;
 const SETTLING: Duration = Duration::from_millis(400);
 /// Answers that were no outcome, of a thousand, beyond which a run over HTTP does not count.
 const MOST_WITHOUT_OUTCOME: usize = 5;
+/// Bids of each kind that a product has before a run: on the queue, commands come in order, and a deck takes no more
+/// than it places; over HTTP they overtake each other.
+const QUEUE_STOCK: usize = 3;
+const HTTP_STOCK: usize = 30;
 /// Requests of one run of reads, and connections.
 const READS: usize = 400;
 const READERS: usize = 8;
@@ -32,6 +36,7 @@ pub(crate) struct Shipped<'a> {
     pub(crate) hot: bool,
     pub(crate) supply: Supply,
     pub(crate) unix: bool,
+    pub(crate) commands: usize,
 }
 
 impl Bench {
@@ -43,16 +48,17 @@ impl Bench {
         count: usize,
     ) -> Result<(Vec<Message>, UnixMs), Failure> {
         let products: Vec<u64> = if hot { vec![HOT_PRODUCT] } else { PRODUCTS.collect() };
-        let acts = mix::acts(&QUEUE_DECK, QUEUE_CANCELS, count, &mut self.luck);
-        let kept = market.stock_up(&products, &CROWD, broker::cancels(&acts), &mut self.luck).await?;
-        let asks = Crowd { users: CROWD, products: &products, kept }.asks(&acts, &mut self.luck)?;
+        let acts = mix::acts(&QUEUE_DECK, QUEUE_CANCELS, count, &products, &mut self.luck);
+        let stock = Stock { each: QUEUE_STOCK, cancels: mix::cancels(&acts) };
+        let kept = market.stock_up(&products, &CROWD, stock, &mut self.luck).await?;
+        let asks = Crowd { users: CROWD, kept }.asks(&acts, &mut self.luck)?;
         let at = now();
         Ok((broker::messages(asks, market.partitions, at, &mut self.luck)?, at))
     }
 
     /// The yardstick.
     pub(crate) async fn bare(&mut self, name: &str, manner: Manner, supply: Supply) -> Result<(), Failure> {
-        let market = self.market(Size::Thousand)?;
+        let market = self.market(Size::Usual)?;
         let count = match manner {
             Manner::Batched => self.arguments.commands,
             Manner::OneByOne => self.arguments.slow_commands,
@@ -69,7 +75,7 @@ impl Bench {
 
     /// The shipped worker from the queue, with relay and scheduler beside it.
     pub(crate) async fn shipped(&mut self, run: &Shipped<'_>) -> Result<(), Failure> {
-        let (market, count, amqp) = (self.market(run.size)?, self.arguments.commands, self.amqp());
+        let (market, count, amqp) = (self.market(run.size)?, run.commands, self.amqp());
         let url = if run.unix { self.unix_url(&market)? } else { market.url.clone() };
         let (messages, at) = self.queue_messages(&market, run.hot, count).await?;
         self.figures.add(format!("{}_message_bytes", run.name), number(broker::mean_bytes(&messages)));
@@ -122,9 +128,10 @@ impl Bench {
     /// Requests for mixed commands; what they take is in stock.
     async fn requests(&mut self, market: &Market, wait: Wait, count: usize) -> Result<Vec<Vec<u8>>, Failure> {
         let products: Vec<u64> = PRODUCTS.collect();
-        let acts = mix::acts(&HTTP_DECK, HTTP_CANCELS, count, &mut self.luck);
-        let kept = market.stock_up(&products, &VISITORS, broker::cancels(&acts), &mut self.luck).await?;
-        let asks = Crowd { users: VISITORS, products: &products, kept }.asks(&acts, &mut self.luck)?;
+        let acts = mix::acts(&HTTP_DECK, HTTP_CANCELS, count, &products, &mut self.luck);
+        let stock = Stock { each: HTTP_STOCK, cancels: mix::cancels(&acts) };
+        let kept = market.stock_up(&products, &VISITORS, stock, &mut self.luck).await?;
+        let asks = Crowd { users: VISITORS, kept }.asks(&acts, &mut self.luck)?;
         let tokens = Tokens::sign(self.config.auth.jwt_secret.expose(), now())?;
         // What was written just now must not be taken for what is asked in this millisecond.
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -141,7 +148,7 @@ impl Bench {
 
     /// The whole way, as fast as it goes.
     pub(crate) async fn http(&mut self) -> Result<(), Failure> {
-        let (market, count) = (self.market(Size::Thousand)?, self.arguments.requests);
+        let (market, count) = (self.market(Size::Usual)?, self.arguments.requests);
         let requests = self.requests(&market, Wait::Outcome, count).await?;
         self.open_doors(&market).await?;
         let (before, began) = (self.cpu_times()?, now());
@@ -156,7 +163,7 @@ impl Bench {
 
     /// Accepting alone: the worker comes afterwards.
     pub(crate) async fn accept(&mut self) -> Result<(), Failure> {
-        let (market, count) = (self.market(Size::Thousand)?, self.arguments.requests);
+        let (market, count) = (self.market(Size::Usual)?, self.arguments.requests);
         let requests = self.requests(&market, Wait::Accepted, count).await?;
         self.fleet.start(Role::Api, &market.url).await?;
         let (before, began) = (self.cpu_times()?, now());
@@ -175,7 +182,7 @@ impl Bench {
 
     /// The whole way at half of what it can: latencies from the intended moments of sending.
     pub(crate) async fn latency(&mut self) -> Result<(), Failure> {
-        let market = self.market(Size::Thousand)?;
+        let market = self.market(Size::Usual)?;
         let full = self.figures.median("http_to_outcome_per_s").ok_or("`latency` needs `http`: measure both")?;
         let half = full / 2.0;
         let arrivals =
