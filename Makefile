@@ -1,13 +1,15 @@
 # The commands of this project. Settings, as variables of make or of the environment:
-#   GREAM_BASE_PORT   the first of 160 ports that the local stack uses (27600); another for another checkout
-#   CARGO_TARGET_DIR  where cargo builds (target)
-#   GREAM_TOOLS       where make test installs cargo's tools (~/.cache/gream/tools)
+#   GREAM_BASE_PORT     the first of 160 ports that the local stack uses (27600); another for another checkout
+#   CARGO_TARGET_DIR    where cargo builds (target)
+#   GREAM_TOOLS         where make test installs cargo's tools, make test-newest its servers (~/.cache/gream/tools)
+#   GREAM_NEWEST_TOOLS  the scripts that fetch the newest MySQL and RabbitMQ (../shared/tools)
+#   GREAM_SERVERS       own, or newest: which servers run and bench start (own)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench sqlx down status logs clean-data
+.PHONY: help run test test-newest bench sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
-export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS
+export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS GREAM_NEWEST_TOOLS GREAM_SERVERS
 ifeq ($(strip $(CARGO_TARGET_DIR)),)
 unexport CARGO_TARGET_DIR
 endif
@@ -20,6 +22,9 @@ run: ## Start everything, play a market day into it, print the report; leaves it
 
 test: ## Formatting, lints and every test, against real servers of its own.
 	@dev/test
+
+test-newest: ## The same tests against the newest MySQL and RabbitMQ, which it fetches once.
+	@dev/test newest
 
 bench: ## How fast it is, beside a bare loop on the same servers: table, chart and .gream/bench.json.
 	@dev/bench

@@ -16,6 +16,7 @@ pub mod market;
 pub mod page;
 pub mod process;
 pub mod servers;
+pub mod versions;
 pub mod visitor;
 pub mod wait;
 pub mod wire;

@@ -239,6 +239,20 @@ impl Market {
         assert!(report.holds_at_rest(), "{}", serde_json::to_string_pretty(&report).expect("a report"));
     }
 
+    /// Ends every other connection to the database whose statement under way is like `pattern`; how many there were.
+    pub async fn cut_off(&self, pattern: &str) -> usize {
+        // Unsigned on one of the two servers.
+        let sql = "SELECT CAST(ID AS SIGNED) FROM information_schema.PROCESSLIST \
+                   WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND INFO LIKE ?";
+        let waiting: Vec<i64> =
+            sqlx::query_scalar(sql).bind(pattern).fetch_all(&self.database).await.expect("the processes");
+        for id in &waiting {
+            // It may have ended by itself.
+            drop(sqlx::raw_sql(sqlx::AssertSqlSafe(format!("KILL {id}"))).execute(&self.database).await);
+        }
+        waiting.len()
+    }
+
     /// One number from the database.
     pub async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.database).await.expect(sql)

@@ -6,6 +6,11 @@
 # it is asked. Data stays with the server that made it.
 mysql_program() {
   local made='' program flavour
+  if wants_newest; then
+    need_newest mysql
+    printf 'mysql %s/usr/sbin/mysqld' "$(newest_tree mysql)"
+    return
+  fi
   [ ! -s "$home/mysql/made-by" ] || made=$(<"$home/mysql/made-by")
   for program in mysqld mariadbd; do
     program=$(PATH=$PATH:/usr/local/sbin:/usr/sbin command -v "$program") || continue
@@ -21,15 +26,19 @@ mysql_program() {
 }
 
 mysql_start() {
-  local folder=$home/mysql found flavour program
+  local folder=$home/mysql found flavour program loader=() options=()
   if ! is_alive mysql; then
     found=$(mysql_program)
     read -r flavour program <<<"$found"
+    if wants_newest; then
+      mapfile -t loader < <(newest_mysql_loader)
+      mapfile -t options < <(newest_mysql_options)
+    fi
     mkdir -p "$folder"
     mysql_write_config "$flavour"
-    [ -e "$folder/made-by" ] || mysql_make_data "$flavour" "$program"
+    [ -e "$folder/made-by" ] || mysql_make_data "$flavour" "${loader[@]}" "$program" --no-defaults "${options[@]}"
     rm -f "$folder"/data/mysql.sock* # MySQL believes a killed server's lock file as long as nobody reaped its pid
-    spawn mysql "$folder" "$program" --defaults-file="$folder/my.cnf"
+    spawn mysql "$folder" "${loader[@]}" "$program" --defaults-file="$folder/my.cnf" "${options[@]}"
   fi
   wait_ready mysql 90 mysql_ready
 }
@@ -83,18 +92,18 @@ mysql_users() {
 
 # A first start that was interrupted leaves no 'made-by', and begins again. Paths are relative: mariadb-install-db
 # cannot take a checkout with a blank in its path (and then fails with status 0, hence the second question).
-mysql_make_data() ( # FLAVOUR PROGRAM
+mysql_make_data() ( # FLAVOUR SERVER...: the server's command, to which options can be added
   cd "$home/mysql"
   rm -rf data
   if [ "$1" = mysql ]; then
-    make=("$2" --no-defaults --user="$me" --datadir="$PWD/data" --initialize-insecure)
+    make=("${@:2}" --user="$me" --datadir="$PWD/data" --initialize-insecure)
   else
     make=(mariadb-install-db --no-defaults --user="$me" --datadir=./data --skip-test-db
       --auth-root-authentication-method=normal)
   fi
   if ! "${make[@]}" </dev/null >>"$home/log/mysql.log" 2>&1 || [ ! -d data/mysql ]; then
     tail -n 20 "$home/log/mysql.log" >&2
-    die "$2 could not make its data folder: the lines above are the end of $home/log/mysql.log"
+    die "$1 could not make its data folder: the lines above are the end of $home/log/mysql.log"
   fi
   say "$1" >made-by
 )

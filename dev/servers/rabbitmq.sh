@@ -7,23 +7,34 @@
 
 rabbitmq_program() {
   local candidate
+  if wants_newest; then
+    need_newest rabbitmq
+    printf '/usr/lib/rabbitmq/bin/rabbitmq-server' # in its tree
+    return
+  fi
   for candidate in /usr/lib/rabbitmq/bin /opt/rabbitmq/sbin /usr/local/lib/rabbitmq/sbin; do
     [ ! -x "$candidate/rabbitmq-server" ] || { printf '%s/rabbitmq-server' "$candidate" && return; }
   done
   die "there is no RabbitMQ: run 'dev/stack install'"
 }
 
+# The words, one a line, before any command of RabbitMQ's and Erlang's.
+rabbitmq_inside() {
+  if wants_newest; then newest_rabbitmq_chroot "$home/rabbitmq"; else echo env; fi
+}
+
 rabbitmq_start() {
-  local folder=$home/rabbitmq program
+  local folder=$home/rabbitmq program inside
   program=$(rabbitmq_program)
   mkdir -p "$folder/definitions" "$folder/mnesia"
+  mapfile -t inside < <(rabbitmq_inside)
   if ! is_alive epmd; then
-    spawn epmd "$folder" epmd -port "$epmd_port" -address 127.0.0.1
+    spawn epmd "$folder" "${inside[@]}" epmd -port "$epmd_port" -address 127.0.0.1
   fi
   wait_ready epmd 10 listens "$epmd_port"
   if ! is_alive rabbitmq; then
     rabbitmq_write_config
-    rabbitmq_spawn "$program"
+    rabbitmq_spawn "${inside[@]}" "$program"
   fi
   wait_ready rabbitmq 150 rabbitmq_ready
 }
@@ -69,23 +80,24 @@ rabbitmq_users() {
 JSON
 }
 
-rabbitmq_spawn() { # PROGRAM
+rabbitmq_spawn() { # ENV... PROGRAM: `env`, or words that end in it
   local folder=$home/rabbitmq
-  spawn rabbitmq "$folder" env HOME="$folder" \
+  spawn rabbitmq "$folder" "${@:1:$#-1}" HOME="$folder" \
     ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" RABBITMQ_DIST_PORT="$distribution_port" \
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
     RABBITMQ_NODENAME=gream@localhost RABBITMQ_MNESIA_BASE="$folder/mnesia" RABBITMQ_LOG_BASE="$folder" \
     RABBITMQ_LOGS=- RABBITMQ_GENERATED_CONFIG_DIR="$folder/generated" RABBITMQ_CONF_ENV_FILE=/dev/null \
     RABBITMQ_CONFIG_FILE="$folder/rabbitmq.conf" RABBITMQ_CONFIG_FILES= \
     RABBITMQ_ADVANCED_CONFIG_FILE="$folder/none" RABBITMQ_ENABLED_PLUGINS_FILE="$folder/enabled_plugins" \
-    RUNNING_UNDER_SYSTEMD=true "$1" # so that the script becomes the node, instead of its parent
+    RUNNING_UNDER_SYSTEMD=true "${@: -1}" # so that the script becomes the node, instead of its parent
 }
 
 # The broker's own tool. It finds the node by the same cookie, name and name server.
 rabbitmq_ctl() { # ARGUMENT...
-  local folder=$home/rabbitmq program
+  local folder=$home/rabbitmq program inside
   program=$(rabbitmq_program)
-  env HOME="$folder" ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" RABBITMQ_NODENAME=gream@localhost \
+  mapfile -t inside < <(rabbitmq_inside)
+  "${inside[@]}" HOME="$folder" ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" RABBITMQ_NODENAME=gream@localhost \
     RABBITMQ_MNESIA_BASE="$folder/mnesia" RABBITMQ_LOG_BASE="$folder" RABBITMQ_CONF_ENV_FILE=/dev/null \
     "${program%/*}/rabbitmqctl" "$@"
 }

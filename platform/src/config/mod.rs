@@ -148,7 +148,7 @@ mod tests {
     fn the_environment_stands_above_the_defaults() {
         let config = Config::from_environment(variables(&[("GREAM__BID_WORKER__LANES", "3")])).unwrap();
         assert_eq!(config.bid_worker.lanes, 3);
-        assert_eq!(config.bid_worker.batch_max, 200);
+        assert_eq!(config.bid_worker.batch_max, 500);
     }
 
     #[test]
