@@ -26,7 +26,8 @@ mod tests {
         assert!(arrivals.is_sorted());
         assert!((19_500..20_500).contains(&arrivals.len()), "{}", arrivals.len());
         // Of exponential gaps, 1 − 1/e are shorter than the mean.
-        let short = arrivals.windows(2).filter(|pair| pair[1].saturating_sub(pair[0]) < Duration::from_millis(1)).count();
+        let short =
+            arrivals.windows(2).filter(|pair| pair[1].saturating_sub(pair[0]) < Duration::from_millis(1)).count();
         assert!((12_000..13_400).contains(&short), "{short}");
     }
 

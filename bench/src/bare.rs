@@ -21,6 +21,7 @@ use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, raw_sql};
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -81,9 +82,9 @@ impl Yardstick {
         let bare = format!("{name}_bare");
         let mut sql = format!("CREATE DATABASE {bare} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
         for table in TABLES {
-            sql.push_str(&format!("; CREATE TABLE {bare}.{table} LIKE {name}.{table}"));
+            write!(sql, "; CREATE TABLE {bare}.{table} LIKE {name}.{table}")?;
         }
-        sql.push_str(&format!("; INSERT INTO {bare}.balances SELECT * FROM {name}.balances"));
+        write!(sql, "; INSERT INTO {bare}.balances SELECT * FROM {name}.balances")?;
         market.run(sql).await?;
         broker::declare_bare(amqp).await?;
         Ok(Self { amqp: amqp.to_owned(), url: format!("{server}/{bare}") })
@@ -165,9 +166,10 @@ async fn batches(
         let linger = tokio::time::sleep(LINGER);
         tokio::pin!(linger);
         while batch.len() < BATCH {
-            let next = match consumer.next().now_or_never() {
-                Some(ready) => ready,
-                None => tokio::select! { next = consumer.next() => next, () = &mut linger => break },
+            let next = if let Some(ready) = consumer.next().now_or_never() {
+                ready
+            } else {
+                tokio::select! { next = consumer.next() => next, () = &mut linger => break }
             };
             batch.push(next.ok_or("the consumer ended")??);
         }
@@ -228,18 +230,17 @@ fn statements(batch: &[Delivery]) -> Result<[String; 5], Failure> {
         let (hex, comma) = (id.simple(), if n == 0 { "" } else { "," });
         // A number that no other command has, below 2^53.
         let bid = id.as_u128() & 0x1f_ffff_ffff_ffff;
-        commands.push_str(&format!(
+        write!(
+            commands,
             "{comma}(0x{hex},'place_buy_bid',{user},0x{fingerprint},'done',0,'{{\"price\":100,\"buyId\":{bid}}}',1,\
              {accepted_at},{at})"
-        ));
-        bids.push_str(&format!(
-            "{comma}({bid},'buy',{},{user},100,100,NULL,NULL,'open',{at},{at},NULL,0x{hex})",
-            bid % 50 + 1
-        ));
-        entries.push_str(&format!(
+        )?;
+        write!(bids, "{comma}({bid},'buy',{},{user},100,100,NULL,NULL,'open',{at},{at},NULL,0x{hex})", bid % 50 + 1)?;
+        write!(
+            entries,
             "{comma}(0x{hex},0,'hold','available',{user},-100,'bid:{bid}',{at}),(0x{hex},0,'hold','held',{user},100,'bid:{bid}',{at})"
-        ));
-        outbox.push_str(&format!("{comma}('gream.events','bid.placed','{{\"bid\":{bid},\"user\":{user}}}',{at})"));
+        )?;
+        write!(outbox, "{comma}('gream.events','bid.placed','{{\"bid\":{bid},\"user\":{user}}}',{at})")?;
         *balances.entry(if CROWD.contains(&user) { user } else { *CROWD.start() }).or_default() += 100;
     }
     let balances: Vec<String> = balances.iter().map(|(user, hold)| format!("({user},0,{hold})")).collect();

@@ -4,8 +4,8 @@ use crate::{
     Failure,
     arguments::Arguments,
     bare::Yardstick,
-    fleet::{Fleet, Role},
     figures::Figures,
+    fleet::{Fleet, Role},
     market::Market,
     servers::Pids,
     statistics::number,
@@ -23,20 +23,25 @@ use std::{
 const OUTBOX_LIMIT: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How many bids stand in a market's book beside those that the runs take.
+/// How long the book of a market is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Size {
+    /// As long as the runs make it: every run but those that compare sizes.
+    Usual,
+    /// As long as the stock of one run.
     Thousand,
     HundredThousand,
     Million,
 }
 
 impl Size {
-    pub(crate) const ALL: [Size; 3] = [Size::Thousand, Size::HundredThousand, Size::Million];
+    /// Those that are compared.
+    pub(crate) const COMPARED: [Size; 3] = [Size::Thousand, Size::HundredThousand, Size::Million];
 
-    pub(crate) fn bids(self) -> usize {
+    /// Bids that stand in the book beside those that the runs take: a run's own stock is a thousand or two.
+    pub(crate) fn standing(self) -> usize {
         match self {
-            Size::Thousand => 1_000,
+            Size::Usual | Size::Thousand => 0,
             Size::HundredThousand => 100_000,
             Size::Million => 1_000_000,
         }
@@ -45,6 +50,7 @@ impl Size {
     /// As in the figures' names, and in the database's.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Size::Usual => "usual",
             Size::Thousand => "1k",
             Size::HundredThousand => "100k",
             Size::Million => "1m",
@@ -78,11 +84,11 @@ impl Bench {
             let began = Instant::now();
             let name = format!("gream_{}", size.name());
             let market = Market::make(config.database.url.expose(), &name, partitions).await?;
-            market.stand(size.bids(), &mut luck).await?;
-            println!("market {name}: {} bids stand in it, after {:.1} s", size.bids(), began.elapsed().as_secs_f64());
+            market.stand(size.standing(), &mut luck).await?;
+            println!("market {name}: {} bids stand in it, in {:.1} s", size.standing(), began.elapsed().as_secs_f64());
             markets.insert(*size, market);
         }
-        let first = markets.get(&Size::Thousand).ok_or("there is no market of a thousand")?;
+        let first = markets.get(&Size::Usual).ok_or("there is no usual market")?;
         let yardstick = Yardstick::make(first, config.rabbitmq.url.expose()).await?;
         let fleet = Fleet::new(arguments.binary.clone(), arguments.logs.clone(), arguments.admin_port);
         let pids = Pids::read(&arguments.pids)?;

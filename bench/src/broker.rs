@@ -1,6 +1,6 @@
 //! Messages as the API would send them, published as fast as one connection can, every one confirmed.
 
-use crate::{Failure, mix::Act, orders::Ask};
+use crate::{Failure, orders::Ask};
 use contracts::{
     CommandId, Envelope, Kind, PartitionCount, UnixMs, UserId,
     dead_letter::HEADER_ORIGIN,
@@ -82,7 +82,8 @@ pub(crate) async fn publish(url: &str, target: Target, messages: &[Message]) -> 
             Target::Partitions => (COMMANDS_EXCHANGE, message.key.as_str()),
             Target::Bare => ("", BARE_QUEUE),
         };
-        let sent = channel.basic_publish(exchange.into(), key.into(), options, &message.body, properties(message)).await?;
+        let sent =
+            channel.basic_publish(exchange.into(), key.into(), options, &message.body, properties(message)).await?;
         open.push_back(sent);
         if open.len() >= WINDOW
             && let Some(oldest) = open.pop_front()
@@ -137,9 +138,4 @@ pub(crate) async fn delete_bare(url: &str) -> Result<(), Failure> {
 /// The mean size of the bodies.
 pub(crate) fn mean_bytes(messages: &[Message]) -> usize {
     messages.iter().map(|message| message.body.len()).sum::<usize>() / messages.len().max(1)
-}
-
-/// Which of `acts` are cancels: so many bids must be there to be cancelled.
-pub(crate) fn cancels(acts: &[Act]) -> usize {
-    acts.iter().filter(|act| **act == Act::Cancel).count()
 }

@@ -70,10 +70,8 @@ impl Fleet {
     /// Starts `role` on the database of `database_url`, and waits until it is ready.
     pub(crate) async fn start(&mut self, role: Role, database_url: &str) -> Result<(), Failure> {
         self.stop(role).await?;
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.logs.join(format!("{}.log", role.name())))?;
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.logs.join(format!("{}.log", role.name())))?;
         let child = Command::new(&self.binary)
             .args(role.arguments())
             .env("GREAM__DATABASE__URL", database_url)

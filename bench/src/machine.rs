@@ -17,12 +17,14 @@ pub(crate) struct Memory {
 
 /// The processor time of `pid` so far, all its threads together.
 pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Failure> {
-    cpu_time_in(&std::fs::read_to_string(format!("/proc/{pid}/stat"))?).ok_or_else(|| "unreadable /proc/PID/stat".into())
+    cpu_time_in(&std::fs::read_to_string(format!("/proc/{pid}/stat"))?)
+        .ok_or_else(|| "unreadable /proc/PID/stat".into())
 }
 
 /// The memory of `pid`.
 pub(crate) fn memory(pid: u32) -> Result<Memory, Failure> {
-    memory_in(&std::fs::read_to_string(format!("/proc/{pid}/status"))?).ok_or_else(|| "unreadable /proc/PID/status".into())
+    memory_in(&std::fs::read_to_string(format!("/proc/{pid}/status"))?)
+        .ok_or_else(|| "unreadable /proc/PID/status".into())
 }
 
 fn cpu_time_in(stat: &str) -> Option<Duration> {
@@ -33,7 +35,8 @@ fn cpu_time_in(stat: &str) -> Option<Duration> {
 }
 
 fn memory_in(status: &str) -> Option<Memory> {
-    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok();
+    let line =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok();
     Some(Memory { now_kib: line("VmRSS:")?, peak_kib: line("VmHWM:")? })
 }
 

@@ -12,6 +12,7 @@ mod arrivals;
 mod bare;
 mod bench;
 mod broker;
+mod chart;
 mod figures;
 mod fleet;
 mod http;
@@ -32,6 +33,7 @@ use bench::{Bench, Size};
 use clap::Parser;
 use runs::Shipped;
 use std::{process::ExitCode, time::Instant};
+use tokio::signal::unix::SignalKind;
 
 /// Whatever went wrong, as a sentence.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -39,7 +41,11 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     platform::install_tls_provider();
-    match measure(Arguments::parse()).await {
+    let measured = tokio::select! {
+        measured = measure(Arguments::parse()) => measured,
+        signal = told_to_stop() => signal,
+    };
+    match measured {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -49,12 +55,20 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Told to stop: what was started ends with us.
+async fn told_to_stop() -> Result<bool, Failure> {
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
+    tokio::select! { _ = terminate.recv() => (), interrupted = tokio::signal::ctrl_c() => interrupted? }
+    Err("told to stop".into())
+}
+
 async fn measure(arguments: Arguments) -> Result<bool, Failure> {
     let began = Instant::now();
     let many = arguments.wants(Scenario::Standing) || arguments.wants(Scenario::Reads);
-    let sizes = if many { &Size::ALL[..] } else { &Size::ALL[..1] };
-    let mut bench = Bench::prepare(arguments, sizes).await?;
-    let market = bench.market(Size::Thousand)?;
+    let mut sizes = vec![Size::Usual];
+    sizes.extend(Size::COMPARED.into_iter().filter(|_| many));
+    let mut bench = Bench::prepare(arguments, &sizes).await?;
+    let market = bench.market(Size::Usual)?;
     let mut facts = servers::facts(&market.pool, bench.config.redis.url.expose(), &bench.arguments.page).await?;
     let rounds = run_rounds(&mut bench, began).await?;
     bench.note_memory();
@@ -86,7 +100,8 @@ async fn run_rounds(bench: &mut Bench, began: Instant) -> Result<usize, Failure>
 }
 
 async fn run_queue(bench: &mut Bench) -> Result<(), Failure> {
-    let spread = |name, supply| Shipped { name, size: Size::Thousand, hot: false, supply, unix: false };
+    let commands = bench.arguments.commands;
+    let spread = |name, supply| Shipped { name, size: Size::Usual, hot: false, supply, unix: false, commands };
     let wants = |bench: &Bench, scenario| bench.arguments.wants(scenario);
     if wants(bench, Scenario::Bare) {
         bench.bare("bare_batched", Manner::Batched, Supply::Beside).await?;
@@ -126,10 +141,11 @@ async fn run_http(bench: &mut Bench) -> Result<(), Failure> {
 }
 
 async fn run_sizes(bench: &mut Bench) -> Result<(), Failure> {
-    for size in Size::ALL {
+    let commands = bench.arguments.commands / 2;
+    for size in Size::COMPARED {
         if bench.arguments.wants(Scenario::Standing) {
             let name = format!("batched_{}_open_bids", size.name());
-            let run = Shipped { name: &name, size, hot: false, supply: Supply::Beside, unix: false };
+            let run = Shipped { name: &name, size, hot: false, supply: Supply::Beside, unix: false, commands };
             bench.shipped(&run).await?;
             let open = bench.market(size)?.open_bids().await?;
             bench.figures.add(format!("open_bids_{}", size.name()), statistics::number(open));

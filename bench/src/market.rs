@@ -31,8 +31,6 @@ const STANDERS: RangeInclusive<u64> = 20_001..=26_000;
 const POINTS: i64 = 10_000_000_000;
 /// Bids written in one transaction.
 const CHUNK: usize = 2_000;
-/// Bids of a kind that each product has in stock before a run.
-const STOCK: usize = 60;
 const DAY_MS: i64 = 86_400_000;
 
 /// A database, and the rules of its ids.
@@ -50,6 +48,15 @@ pub(crate) struct Resting {
     side: Side,
     user: u64,
     price: i64,
+}
+
+/// What must be there before a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stock {
+    /// Bids of each kind that is taken, on each product.
+    pub(crate) each: usize,
+    /// Bids to be cancelled.
+    pub(crate) cancels: usize,
 }
 
 /// A bid that may be cancelled.
@@ -103,10 +110,7 @@ impl Market {
                  created_at_ms) VALUES {}; COMMIT",
                 rows(&|user| format!("({user},'u{user}','u{user}','user','local',{at})")),
                 rows(&|user| format!("({user},{POINTS},0)")),
-                rows(&|user| format!(
-                    "(0x{user:032x},'sign_up',{user},0x{:064x},'done',0,'{{}}',1,{at},{at})",
-                    0
-                )),
+                rows(&|user| format!("(0x{user:032x},'sign_up',{user},0x{:064x},'done',0,'{{}}',1,{at},{at})", 0)),
                 rows(&|user| format!(
                     "(0x{user:032x},0,'gift','available',{user},{POINTS},'sign-up',{at}),\
                      (0x{user:032x},0,'gift','gift',0,-{POINTS},'sign-up',{at})"
@@ -153,21 +157,21 @@ impl Market {
         Ok(())
     }
 
-    /// Sees to it that each of `products` has something of everything that is taken, and that `cancels` bids of `users`
-    /// can be cancelled; gives these.
+    /// Sees to it that `products` have what is taken, and that bids of `users` can be cancelled; gives these.
     pub(crate) async fn stock_up(
         &self,
         products: &[u64],
         users: &RangeInclusive<u64>,
-        cancels: usize,
+        stock: Stock,
         luck: &mut StdRng,
     ) -> Result<Vec<Kept>, Failure> {
+        let Stock { each, cancels } = stock;
         let mut missing = Vec::new();
         for act in [Side::Buy, Side::Sell].into_iter().flat_map(|side| [Act::Rest(side), Act::Offer(side)]) {
             let (Act::Rest(side) | Act::Offer(side)) = act else { continue };
             let there = self.open_by_product(side, act).await?;
             for product in products {
-                let short = STOCK.saturating_sub(there.get(product).copied().unwrap_or(0));
+                let short = each.saturating_sub(there.get(product).copied().unwrap_or(0));
                 missing.extend((0..short).map(|_| Resting {
                     product: *product,
                     side,
@@ -233,7 +237,8 @@ impl Market {
 
     /// How many bids are open.
     pub(crate) async fn open_bids(&self) -> Result<usize, Failure> {
-        let open: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM bids WHERE state = 'open'").fetch_one(&self.pool).await?;
+        let open: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM bids WHERE state = 'open'").fetch_one(&self.pool).await?;
         Ok(usize::try_from(open)?)
     }
 
@@ -254,7 +259,7 @@ impl Market {
                 let id = |sequence| id_from_sequence(partition, sequence).ok_or("the partition has no id left");
                 rows.add(bid, id(*last - 1)?, id(*last)?, luck.random())?;
             }
-            self.run(rows.statements(&sequences)).await?;
+            self.run(rows.statements(&sequences)?).await?;
         }
         Ok(())
     }
@@ -285,8 +290,7 @@ impl Rows {
             ",(0x{command:032x},'place_{side}_bid',{user},0x{command:064x},'done',0,\
              '{{\"price\":{price},\"{name}\":{id}}}',1,{at},{at})"
         )?;
-        let (hold, offered) =
-            if side == "buy" { (price, "NULL".to_owned()) } else { (0, gifticon.to_string()) };
+        let (hold, offered) = if side == "buy" { (price, "NULL".to_owned()) } else { (0, gifticon.to_string()) };
         write!(
             self.bids,
             ",({id},'{side}',{product},{user},{price},{hold},NULL,{offered},'open',{at},{ends},NULL,0x{command:032x})"
@@ -305,46 +309,48 @@ impl Rows {
         )
     }
 
-    fn statements(&self, sequences: &BTreeMap<u16, u64>) -> String {
+    fn statements(&self, sequences: &BTreeMap<u16, u64>) -> Result<String, std::fmt::Error> {
         let mut sql = "START TRANSACTION".to_owned();
-        let mut insert = |head: &str, rows: &str, tail: &str| {
-            if let Some(rows) = rows.strip_prefix(',') {
-                sql.push_str(&format!("; INSERT INTO {head} VALUES {rows}{tail}"));
-            }
+        let mut insert = |head: &str, rows: &str, tail: &str| match rows.strip_prefix(',') {
+            Some(rows) => write!(sql, "; INSERT INTO {head} VALUES {rows}{tail}"),
+            None => Ok(()),
         };
-        let holds: String = self.holds.iter().map(|(user, hold)| format!(",({user},0,{hold})")).collect();
+        let mut holds = String::new();
+        for (user, hold) in &self.holds {
+            write!(holds, ",({user},0,{hold})")?;
+        }
         insert(
             "commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, accepted_at_ms, \
              updated_at_ms)",
             &self.commands,
             "",
-        );
+        )?;
         insert(
             "bids (bid_id, side, product_id, user_id, price, hold, coupon_id, gifticon_id, state, placed_at_ms, \
              deadline_ms, closed_at_ms, command_id)",
             &self.bids,
             "",
-        );
+        )?;
         insert(
             "gifticons (gifticon_id, owner_id, product_id, picture_key, picture_sha256, command_id, created_at_ms)",
             &self.gifticons,
             "",
-        );
+        )?;
         insert(
             "ledger_entries (command_id, transfer_no, reason, account, user_id, amount, reference, created_at_ms)",
             &self.entries,
             "",
-        );
+        )?;
         insert(
             "balances (user_id, available, held)",
             &holds,
             " ON DUPLICATE KEY UPDATE available = available - VALUES(held), held = held + VALUES(held)",
-        );
+        )?;
         for (partition, last) in sequences {
-            sql.push_str(&format!("; UPDATE partitions SET last_sequence = {last} WHERE partition_id = {partition}"));
+            write!(sql, "; UPDATE partitions SET last_sequence = {last} WHERE partition_id = {partition}")?;
         }
         sql.push_str("; COMMIT");
-        sql
+        Ok(sql)
     }
 }
 
@@ -361,13 +367,13 @@ mod tests {
         rows.add(&Resting { product: 1, side: Side::Sell, user: 8, price: 900 }, 1282, 1538, 3).unwrap();
         assert_eq!(rows.holds.len(), 1);
         assert!(rows.gifticons.starts_with(",(1538,8,1,'bench/1538'"));
-        let sql = rows.statements(&BTreeMap::from([(2, 6)]));
+        let sql = rows.statements(&BTreeMap::from([(2, 6)])).unwrap();
         assert_eq!(sql.matches("INSERT INTO").count(), 5);
         assert!(sql.ends_with("UPDATE partitions SET last_sequence = 6 WHERE partition_id = 2; COMMIT"));
     }
 
     #[test]
     fn nothing_to_write_is_an_empty_transaction() {
-        assert_eq!(Rows::default().statements(&BTreeMap::new()), "START TRANSACTION; COMMIT");
+        assert_eq!(Rows::default().statements(&BTreeMap::new()).unwrap(), "START TRANSACTION; COMMIT");
     }
 }

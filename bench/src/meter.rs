@@ -52,7 +52,8 @@ mod tests {
     #[tokio::test]
     async fn the_pace_is_that_of_the_count() {
         let began = Instant::now();
-        let pace = until(300, || async { Ok(usize::try_from(began.elapsed().as_millis()).unwrap_or(0)) }).await.unwrap();
+        let pace =
+            until(300, || async { Ok(usize::try_from(began.elapsed().as_millis()).unwrap_or(0)) }).await.unwrap();
         assert!((500.0..1_500.0).contains(&pace.per_s), "{pace:?}");
         assert!((500.0..1_500.0).contains(&pace.per_s_running), "{pace:?}");
     }

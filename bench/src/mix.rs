@@ -49,30 +49,44 @@ pub(crate) const QUEUE_DECK: [(Act, usize); 10] = [
 pub(crate) const QUEUE_CANCELS: usize = 3;
 
 /// Over HTTP: sells carry a picture, so there are only as many as trades need.
-pub(crate) const HTTP_DECK: [(Act, usize); 5] = [
-    (Act::Keep(Buy), 7),
-    (Act::Rest(Sell), 2),
-    (Act::Offer(Sell), 2),
-    (Act::Cross(Buy), 2),
-    (Act::Take(Sell), 2),
-];
+pub(crate) const HTTP_DECK: [(Act, usize); 5] =
+    [(Act::Keep(Buy), 7), (Act::Rest(Sell), 2), (Act::Offer(Sell), 2), (Act::Cross(Buy), 2), (Act::Take(Sell), 2)];
 /// Cancels in each deck for HTTP.
 pub(crate) const HTTP_CANCELS: usize = 5;
 
-/// `count` acts: decks, each shuffled.
-pub(crate) fn acts(deck: &[(Act, usize)], cancels: usize, count: usize, luck: &mut StdRng) -> Vec<Act> {
-    let mut deck: Vec<Act> = deck
+/// `count` acts, each with its product: every product has decks of its own, so that it places what it takes; the
+/// products take turns in an order that is shuffled anew each time.
+pub(crate) fn acts(
+    deck: &[(Act, usize)],
+    cancels: usize,
+    count: usize,
+    products: &[u64],
+    luck: &mut StdRng,
+) -> Vec<(u64, Act)> {
+    let whole: Vec<Act> = deck
         .iter()
         .chain(&[(Act::Cancel, cancels)])
         .flat_map(|(act, times)| std::iter::repeat_n(*act, *times))
         .collect();
-    let mut acts = Vec::with_capacity(count + deck.len());
-    while acts.len() < count {
-        deck.shuffle(luck);
-        acts.extend_from_slice(&deck);
+    let mut decks: Vec<(u64, Vec<Act>)> = products.iter().map(|product| (*product, Vec::new())).collect();
+    let mut acts = Vec::with_capacity(count + products.len());
+    while acts.len() < count && !decks.is_empty() {
+        decks.shuffle(luck);
+        for (product, deck) in &mut decks {
+            if deck.is_empty() {
+                deck.clone_from(&whole);
+                deck.shuffle(luck);
+            }
+            acts.extend(deck.pop().map(|act| (*product, act)));
+        }
     }
     acts.truncate(count);
     acts
+}
+
+/// How many of `acts` are cancels: so many bids must be there to be cancelled.
+pub(crate) fn cancels(acts: &[(u64, Act)]) -> usize {
+    acts.iter().filter(|(_, act)| *act == Act::Cancel).count()
 }
 
 impl Act {
@@ -113,7 +127,7 @@ mod tests {
 
     fn shares(deck: &[(Act, usize)], cancels: usize) -> BTreeMap<Act, usize> {
         let mut shares = BTreeMap::new();
-        for act in acts(deck, cancels, 2_000, &mut StdRng::seed_from_u64(3)) {
+        for (_, act) in acts(deck, cancels, 2_000, &[1, 2, 3, 4, 5], &mut StdRng::seed_from_u64(3)) {
             *shares.entry(act).or_default() += 1;
         }
         shares
@@ -158,7 +172,10 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_acts_can_be_had() {
-        assert_eq!(acts(&QUEUE_DECK, QUEUE_CANCELS, 33, &mut StdRng::seed_from_u64(1)).len(), 33);
+    fn any_number_of_acts_can_be_had_and_each_product_has_whole_decks() {
+        let acts = |count| acts(&QUEUE_DECK, QUEUE_CANCELS, count, &[7, 9], &mut StdRng::seed_from_u64(1));
+        assert_eq!(acts(33).len(), 33);
+        let of_seven = acts(80).into_iter().filter(|(product, _)| *product == 7).take(20).collect::<Vec<_>>();
+        assert_eq!((of_seven.len(), cancels(&of_seven)), (20, QUEUE_CANCELS));
     }
 }

@@ -21,25 +21,25 @@ pub(crate) struct Ask {
 }
 
 /// Who asks for what.
-pub(crate) struct Crowd<'a> {
+pub(crate) struct Crowd {
     pub(crate) users: RangeInclusive<u64>,
-    pub(crate) products: &'a [u64],
     /// Bids to be cancelled, each once.
     pub(crate) kept: Vec<Kept>,
 }
 
-impl Crowd<'_> {
+impl Crowd {
     /// One command an act, in order.
-    pub(crate) fn asks(mut self, acts: &[Act], luck: &mut StdRng) -> Result<Vec<Ask>, Failure> {
-        acts.iter().map(|act| self.ask(*act, luck)).collect()
+    pub(crate) fn asks(mut self, acts: &[(u64, Act)], luck: &mut StdRng) -> Result<Vec<Ask>, Failure> {
+        acts.iter().map(|(product, act)| self.ask(ProductId(*product), *act, luck)).collect()
     }
 
-    fn ask(&mut self, act: Act, luck: &mut StdRng) -> Result<Ask, Failure> {
+    fn ask(&mut self, product: ProductId, act: Act, luck: &mut StdRng) -> Result<Ask, Failure> {
         let user = luck.random_range(self.users.clone());
-        let product = ProductId(self.products[luck.random_range(0..self.products.len())]);
         let price = Won(act.price(luck));
         let command = match act {
-            Act::Keep(side) | Act::Rest(side) | Act::Offer(side) | Act::Cross(side) => place(side, product, price, luck),
+            Act::Keep(side) | Act::Rest(side) | Act::Offer(side) | Act::Cross(side) => {
+                place(side, product, price, luck)
+            }
             Act::Take(Side::Sell) => Command::BuyNow { product, price, coupon: NO_COUPON },
             Act::Take(Side::Buy) => Command::SellNow { product, price, picture: picture(luck) },
             Act::Cancel => {
@@ -54,9 +54,7 @@ impl Crowd<'_> {
 fn place(side: Side, product: ProductId, price: Won, luck: &mut StdRng) -> Command {
     let deadline = now().plus_ms(i64::from(PERIOD_DAYS) * DAY_MS);
     match side {
-        Side::Buy => {
-            Command::PlaceBuyBid { product, price, period_days: PERIOD_DAYS, deadline, coupon: NO_COUPON }
-        }
+        Side::Buy => Command::PlaceBuyBid { product, price, period_days: PERIOD_DAYS, deadline, coupon: NO_COUPON },
         Side::Sell => {
             Command::PlaceSellBid { product, price, period_days: PERIOD_DAYS, deadline, picture: picture(luck) }
         }
@@ -80,9 +78,9 @@ mod tests {
     #[test]
     fn each_act_becomes_its_command_and_each_cancel_its_owners() {
         let luck = &mut StdRng::seed_from_u64(5);
-        let acts = acts(&QUEUE_DECK, QUEUE_CANCELS, 40, luck);
+        let acts = acts(&QUEUE_DECK, QUEUE_CANCELS, 40, &[3, 4], luck);
         let kept: Vec<Kept> = (0..6).map(|n| Kept { bid: BidId(256 + n), side: Side::Buy, user: 70 + n }).collect();
-        let asks = Crowd { users: 1..=9, products: &[3, 4], kept }.asks(&acts, luck).unwrap();
+        let asks = Crowd { users: 1..=9, kept }.asks(&acts, luck).unwrap();
         assert_eq!(asks.len(), 40);
         let count = |kind| asks.iter().filter(|ask| ask.command.kind() == kind).count();
         assert_eq!((count(Kind::PlaceBuyBid), count(Kind::PlaceSellBid)), (14, 14));
@@ -97,7 +95,7 @@ mod tests {
 
     #[test]
     fn too_few_bids_to_cancel_are_told() {
-        let crowd = Crowd { users: 1..=9, products: &[3], kept: Vec::new() };
-        assert!(crowd.asks(&[Act::Cancel], &mut StdRng::seed_from_u64(5)).is_err());
+        let crowd = Crowd { users: 1..=9, kept: Vec::new() };
+        assert!(crowd.asks(&[(3, Act::Cancel)], &mut StdRng::seed_from_u64(5)).is_err());
     }
 }

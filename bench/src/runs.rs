@@ -7,7 +7,7 @@ use crate::{
     broker::{self, Message, Target},
     fleet::Role,
     http::{self, Answers, Rhythm, Tokens, Wait},
-    market::{CROWD, HOT_PRODUCT, Market, PRODUCTS, VISITORS, now},
+    market::{CROWD, HOT_PRODUCT, Market, PRODUCTS, Stock, VISITORS, now},
     meter::{self, Pace},
     mix::{self, HTTP_CANCELS, HTTP_DECK, QUEUE_CANCELS, QUEUE_DECK},
     orders::Crowd,
@@ -20,6 +20,10 @@ use std::time::Duration;
 const SETTLING: Duration = Duration::from_millis(400);
 /// Answers that were no outcome, of a thousand, beyond which a run over HTTP does not count.
 const MOST_WITHOUT_OUTCOME: usize = 5;
+/// Bids of each kind that a product has before a run: on the queue, commands come in order, and a deck takes no more
+/// than it places; over HTTP they overtake each other.
+const QUEUE_STOCK: usize = 3;
+const HTTP_STOCK: usize = 30;
 /// Requests of one run of reads, and connections.
 const READS: usize = 400;
 const READERS: usize = 8;
@@ -32,22 +36,29 @@ pub(crate) struct Shipped<'a> {
     pub(crate) hot: bool,
     pub(crate) supply: Supply,
     pub(crate) unix: bool,
+    pub(crate) commands: usize,
 }
 
 impl Bench {
     /// Messages for the queue, and when they were accepted; what they take is in stock.
-    async fn queue_messages(&mut self, market: &Market, hot: bool, count: usize) -> Result<(Vec<Message>, UnixMs), Failure> {
+    async fn queue_messages(
+        &mut self,
+        market: &Market,
+        hot: bool,
+        count: usize,
+    ) -> Result<(Vec<Message>, UnixMs), Failure> {
         let products: Vec<u64> = if hot { vec![HOT_PRODUCT] } else { PRODUCTS.collect() };
-        let acts = mix::acts(&QUEUE_DECK, QUEUE_CANCELS, count, &mut self.luck);
-        let kept = market.stock_up(&products, &CROWD, broker::cancels(&acts), &mut self.luck).await?;
-        let asks = Crowd { users: CROWD, products: &products, kept }.asks(&acts, &mut self.luck)?;
+        let acts = mix::acts(&QUEUE_DECK, QUEUE_CANCELS, count, &products, &mut self.luck);
+        let stock = Stock { each: QUEUE_STOCK, cancels: mix::cancels(&acts) };
+        let kept = market.stock_up(&products, &CROWD, stock, &mut self.luck).await?;
+        let asks = Crowd { users: CROWD, kept }.asks(&acts, &mut self.luck)?;
         let at = now();
         Ok((broker::messages(asks, market.partitions, at, &mut self.luck)?, at))
     }
 
     /// The yardstick.
     pub(crate) async fn bare(&mut self, name: &str, manner: Manner, supply: Supply) -> Result<(), Failure> {
-        let market = self.market(Size::Thousand)?;
+        let market = self.market(Size::Usual)?;
         let count = match manner {
             Manner::Batched => self.arguments.commands,
             Manner::OneByOne => self.arguments.slow_commands,
@@ -64,7 +75,7 @@ impl Bench {
 
     /// The shipped worker from the queue, with relay and scheduler beside it.
     pub(crate) async fn shipped(&mut self, run: &Shipped<'_>) -> Result<(), Failure> {
-        let (market, count, amqp) = (self.market(run.size)?, self.arguments.commands, self.amqp());
+        let (market, count, amqp) = (self.market(run.size)?, run.commands, self.amqp());
         let url = if run.unix { self.unix_url(&market)? } else { market.url.clone() };
         let (messages, at) = self.queue_messages(&market, run.hot, count).await?;
         self.figures.add(format!("{}_message_bytes", run.name), number(broker::mean_bytes(&messages)));
@@ -79,7 +90,8 @@ impl Bench {
                 self.start_workers(&url).await?;
                 tokio::time::sleep(SETTLING).await;
                 let before = self.cpu_times()?;
-                let publisher = tokio::spawn(async move { broker::publish(&amqp, Target::Partitions, &messages).await });
+                let publisher =
+                    tokio::spawn(async move { broker::publish(&amqp, Target::Partitions, &messages).await });
                 let pace = meter::until(count, || Bench::carried_out(&admin)).await?;
                 self.note_cpu(run.name, &before, count)?;
                 publisher.await??;
@@ -116,9 +128,10 @@ impl Bench {
     /// Requests for mixed commands; what they take is in stock.
     async fn requests(&mut self, market: &Market, wait: Wait, count: usize) -> Result<Vec<Vec<u8>>, Failure> {
         let products: Vec<u64> = PRODUCTS.collect();
-        let acts = mix::acts(&HTTP_DECK, HTTP_CANCELS, count, &mut self.luck);
-        let kept = market.stock_up(&products, &VISITORS, broker::cancels(&acts), &mut self.luck).await?;
-        let asks = Crowd { users: VISITORS, products: &products, kept }.asks(&acts, &mut self.luck)?;
+        let acts = mix::acts(&HTTP_DECK, HTTP_CANCELS, count, &products, &mut self.luck);
+        let stock = Stock { each: HTTP_STOCK, cancels: mix::cancels(&acts) };
+        let kept = market.stock_up(&products, &VISITORS, stock, &mut self.luck).await?;
+        let asks = Crowd { users: VISITORS, kept }.asks(&acts, &mut self.luck)?;
         let tokens = Tokens::sign(self.config.auth.jwt_secret.expose(), now())?;
         // What was written just now must not be taken for what is asked in this millisecond.
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -135,7 +148,7 @@ impl Bench {
 
     /// The whole way, as fast as it goes.
     pub(crate) async fn http(&mut self) -> Result<(), Failure> {
-        let (market, count) = (self.market(Size::Thousand)?, self.arguments.requests);
+        let (market, count) = (self.market(Size::Usual)?, self.arguments.requests);
         let requests = self.requests(&market, Wait::Outcome, count).await?;
         self.open_doors(&market).await?;
         let (before, began) = (self.cpu_times()?, now());
@@ -150,7 +163,7 @@ impl Bench {
 
     /// Accepting alone: the worker comes afterwards.
     pub(crate) async fn accept(&mut self) -> Result<(), Failure> {
-        let (market, count) = (self.market(Size::Thousand)?, self.arguments.requests);
+        let (market, count) = (self.market(Size::Usual)?, self.arguments.requests);
         let requests = self.requests(&market, Wait::Accepted, count).await?;
         self.fleet.start(Role::Api, &market.url).await?;
         let (before, began) = (self.cpu_times()?, now());
@@ -169,10 +182,11 @@ impl Bench {
 
     /// The whole way at half of what it can: latencies from the intended moments of sending.
     pub(crate) async fn latency(&mut self) -> Result<(), Failure> {
-        let market = self.market(Size::Thousand)?;
+        let market = self.market(Size::Usual)?;
         let full = self.figures.median("http_to_outcome_per_s").ok_or("`latency` needs `http`: measure both")?;
         let half = full / 2.0;
-        let arrivals = arrivals::during(half, Duration::from_secs(self.arguments.latency_seconds as u64), &mut self.luck);
+        let arrivals =
+            arrivals::during(half, Duration::from_secs(self.arguments.latency_seconds as u64), &mut self.luck);
         let count = arrivals.len();
         let requests = self.requests(&market, Wait::Outcome, count).await?;
         self.open_doors(&market).await?;
@@ -196,8 +210,11 @@ impl Bench {
         self.fleet.start(Role::Api, &market.url).await?;
         let host = self.host();
         for (name, path) in [("product", ""), ("levels", "/sell"), ("trades", "/trade")] {
-            let requests: Vec<Vec<u8>> =
-                PRODUCTS.cycle().take(READS).map(|id| http::read(&host, &format!("/api/products/{id}{path}"))).collect();
+            let requests: Vec<Vec<u8>> = PRODUCTS
+                .cycle()
+                .take(READS)
+                .map(|id| http::read(&host, &format!("/api/products/{id}{path}")))
+                .collect();
             let answers = http::send(&host, READERS, requests, Rhythm::Eager).await?;
             refuse_strays(name, &answers, |status| status == 200)?;
             let p50 = percentile(&answers.latencies, 500).ok_or("no answers")?;

@@ -6,7 +6,11 @@ use sqlx::{MySqlPool, Row};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What the servers say of themselves, as names and values.
-pub(crate) async fn facts(database: &MySqlPool, redis_url: &str, page: &str) -> Result<Vec<(&'static str, Value)>, Failure> {
+pub(crate) async fn facts(
+    database: &MySqlPool,
+    redis_url: &str,
+    page: &str,
+) -> Result<Vec<(&'static str, Value)>, Failure> {
     let row = sqlx::query(
         "SELECT CAST(VERSION() AS CHAR), CAST(@@version_comment AS CHAR), CAST(@@sync_binlog AS SIGNED), \
          CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), CAST(@@log_bin AS SIGNED), \
@@ -23,7 +27,8 @@ pub(crate) async fn facts(database: &MySqlPool, redis_url: &str, page: &str) -> 
     let (overview, queue) = (ask("overview").await?, ask("queues/gream/bid.00").await?);
     let mut redis = redis::Client::open(redis_url)?.get_multiplexed_async_connection().await?;
     let info: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await?;
-    let redis_version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").to_owned();
+    let redis_version =
+        info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").to_owned();
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     Ok(vec![
         ("database_version", json!(format!("{} ({})", text(0)?, text(1)?))),
