@@ -12,7 +12,7 @@ use lapin::{
     message::{BasicGetMessage, Delivery},
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
-        ConfirmSelectOptions,
+        ConfirmSelectOptions, QueueBindOptions,
     },
     types::{AMQPValue, FieldTable},
 };
@@ -102,7 +102,7 @@ impl Broker {
                 queue.into(),
                 COMMANDS_EXCHANGE.into(),
                 routing_key.into(),
-                Default::default(),
+                QueueBindOptions::default(),
                 FieldTable::default(),
             )
             .await

@@ -37,13 +37,14 @@ const MEANT: [(&str, &str, &str); 1] = [(
 )];
 
 /// What the bid worker and others put together as text, which no list names: the traffic must have led to each.
-const MUST_RUN: [&str; 19] = [
+const MUST_RUN: [&str; 20] = [
     "FROM partitions WHERE partition_id IN (?) ORDER BY partition_id FOR UPDATE",
     "FROM commands WHERE command_id IN (?) ORDER BY command_id FOR UPDATE",
     "UPDATE partitions SET epoch",
     "FROM products WHERE product_id IN (?)",
     "FROM bids WHERE bid_id IN (?)",
     "STRAIGHT_JOIN bids",
+    "SELECT b.book_price FROM bids b",
     "book_price <= ? ORDER BY book_price, bid_id LIMIT",
     "FROM coupons WHERE coupon_id IN (?) ORDER BY coupon_id FOR UPDATE",
     "FROM balances WHERE user_id IN (?) ORDER BY user_id FOR UPDATE",
