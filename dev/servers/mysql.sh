@@ -25,7 +25,7 @@ mysql_start() {
   if ! is_alive mysql; then
     found=$(mysql_program)
     read -r flavour program <<<"$found"
-    mkdir -p "$folder"
+    mkdir -p "$folder/tmp"
     mysql_write_config "$flavour"
     [ -e "$folder/made-by" ] || mysql_make_data "$flavour" "$program"
     rm -f "$folder"/data/mysql.sock* # MySQL believes a killed server's lock file as long as nobody reaped its pid
@@ -43,6 +43,8 @@ mysql_write_config() { # FLAVOUR
   cat >"$home/mysql/my.cnf" <<CONF
 [mysqld]
 datadir = "$home/mysql/data"
+# Of our own: a MariaDB that starts deletes every temporary table in its folder, also another instance's in /tmp.
+tmpdir = "$home/mysql/tmp"
 socket = mysql.sock
 pid-file = mysql.pid
 init-file = "$home/mysql/users.sql"
