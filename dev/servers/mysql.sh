@@ -34,7 +34,7 @@ mysql_start() {
       mapfile -t loader < <(newest_mysql_loader)
       mapfile -t options < <(newest_mysql_options)
     fi
-    mkdir -p "$folder"
+    mkdir -p "$folder/tmp"
     mysql_write_config "$flavour"
     [ -e "$folder/made-by" ] || mysql_make_data "$flavour" "${loader[@]}" "$program" --no-defaults "${options[@]}"
     rm -f "$folder"/data/mysql.sock* # MySQL believes a killed server's lock file as long as nobody reaped its pid
@@ -52,6 +52,8 @@ mysql_write_config() { # FLAVOUR
   cat >"$home/mysql/my.cnf" <<CONF
 [mysqld]
 datadir = "$home/mysql/data"
+# Of our own: a MariaDB that starts deletes every temporary table in its folder, also another instance's in /tmp.
+tmpdir = "$home/mysql/tmp"
 socket = mysql.sock
 pid-file = mysql.pid
 init-file = "$home/mysql/users.sql"

@@ -38,6 +38,9 @@ pub(crate) struct Trade {
     trade_date: String,
 }
 
+// Levels are grouped by `book_price`, as the index `bids_book` is ordered: the answer ends with the page's last level,
+// however deep the book is.
+
 /// What is offered, lowest price first. A bid past its deadline is not on offer, whether or not it was retired yet.
 pub(crate) async fn sell_levels(
     State(api): State<Shared>,
@@ -49,9 +52,9 @@ pub(crate) async fn sell_levels(
     let product = api.product(id).await?;
     let read = sqlx::query_as!(
         SellLevel,
-        "SELECT price AS sell_price, COUNT(*) AS quantity FROM bids
+        r#"SELECT book_price AS "sell_price!", COUNT(*) AS quantity FROM bids
          WHERE product_id = ? AND side = 'sell' AND state = 'open' AND deadline_ms > ?
-         GROUP BY price ORDER BY price LIMIT ? OFFSET ?",
+         GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
         product.0,
         api.clock.now().0,
         page.size,
@@ -71,9 +74,9 @@ pub(crate) async fn buy_levels(
     let product = api.product(id).await?;
     let read = sqlx::query_as!(
         BuyLevel,
-        "SELECT price AS buy_price, COUNT(*) AS quantity FROM bids
+        r#"SELECT -book_price AS "buy_price!: i64", COUNT(*) AS quantity FROM bids
          WHERE product_id = ? AND side = 'buy' AND state = 'open' AND deadline_ms > ?
-         GROUP BY price ORDER BY price DESC LIMIT ? OFFSET ?",
+         GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
         product.0,
         api.clock.now().0,
         page.size,

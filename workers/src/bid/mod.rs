@@ -67,7 +67,9 @@ impl BidWorker {
                 self.shutdown.request();
             }
         }
-        presence.abort();
+        // It takes our name off the list and ends. Aborted in the middle of that, it would leave us there, and our
+        // successor would keep giving up our share of the partitions until we count as silent.
+        drop(presence.await);
     }
 
     fn limits(&self) -> Limits {
