@@ -2,7 +2,7 @@
 
 use acceptance::{
     Market,
-    commands::{WEEK_MS, envelope},
+    commands::{WEEK_MS, buy, envelope, sell},
     visitor::start_api,
     wait::eventually,
 };
@@ -23,6 +23,7 @@ pub fn journal(market: &Market) -> PathBuf {
 pub async fn run(market: &mut Market) {
     day(market).await;
     without_redis(market).await;
+    full_batches(market).await;
     attempts(market).await;
 }
 
@@ -59,6 +60,23 @@ async fn without_redis(market: &mut Market) {
     let products = visitor.get("/api/products").await.ok();
     somebody.post(&format!("/api/buy/{}", products[0]["id"]), &json!({"price": 100})).await.ok();
     market.set("GREAM__REDIS__URL", redis);
+}
+
+/// What waits in the queues is carried out together, and asked for together.
+async fn full_batches(market: &Market) {
+    const FIRST: u64 = 900_101;
+    let (buyer, seller) = (market.user(FIRST, 1_000_000).await, market.user(FIRST + 1, 0).await);
+    let mut commands = Vec::new();
+    for id in FIRST..FIRST + 100 {
+        let (product, now) = (market.product(id).await, market.now());
+        commands.push(buy(&format!("b{id}"), buyer, product, 100, now));
+        commands.push(sell(&format!("s{id}"), seller, product, 200, now));
+    }
+    market.broker.publish(market.partitions, &commands).await;
+    let _worker = market.worker(&["bid", "relay"]).await;
+    for command in commands {
+        market.reaches(command.id, "done").await;
+    }
 }
 
 /// A command whose workers end is counted before it begins; an attempt that ended with its connection is taken back. It
