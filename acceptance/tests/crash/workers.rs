@@ -106,6 +106,8 @@ async fn sigterm_ends_a_busy_worker_in_order_and_in_time() {
     let mut first = market.spawn(&["worker", "bid", "relay"]);
     eventually("it is at work", || async { (market.count("done").await > 0).then_some(()) }).await;
     assert_eq!(first.terminate(Duration::from_secs(12)).await, Some(0), "{}", first.logged());
+    let listed = market.number("SELECT COUNT(*) FROM worker_presence").await;
+    assert_eq!(listed, 0, "it signed off: nobody keeps a share for it");
     let _second = market.worker(&["bid", "relay"]).await;
     all_done_once(&market, &commands).await;
 }

@@ -3,10 +3,11 @@
 use crate::stage::{Stage, WINDOW_MS, confirm, order_of};
 use acceptance::{
     broker::header,
+    process::Process,
     wait::{becomes, eventually},
 };
 use contracts::{
-    Envelope,
+    Envelope, UserId,
     dead_letter::{HEADER_ATTEMPTS, HEADER_COMMAND_ID, HEADER_ERROR, HEADER_ORIGIN, HEADER_REASON},
     topology::{COMMANDS_EXCHANGE, REPLAY_QUEUE, origin},
 };
@@ -152,21 +153,27 @@ async fn past_its_window_a_charge_is_only_looked_up() {
     stage.audit_holds().await;
 }
 
-#[tokio::test]
-async fn out_of_attempts_a_charge_is_suspended_and_a_replay_finishes_it() {
-    let mut stage = Stage::new("charge_suspended").await;
+/// A charge of 1,000 that was taken and is suspended: Toss took the money, said nothing of it, and was not to be asked
+/// either, for longer than the window. It still is not to be asked.
+async fn suspended(test: &str) -> (Stage, UserId, Envelope, Process) {
+    let mut stage = Stage::new(test).await;
     stage.market.set("GREAM__PAYMENT_WORKER__LADDER_MS", "100,200");
     let user = stage.market.user(1, 0).await;
     let command = stage.charge(user, 1_000).await;
-    let order = order_of(&command).to_owned();
-    // Toss takes the money, says nothing of it, and is not to be asked either, for longer than the window.
-    stage.fault("confirm", &order, 1, json!({"reset": "after"})).await;
-    stage.fault("payment", &order, 1_000, json!({"status": 503})).await;
-    let _worker = stage.market.worker(&["payment", "relay"]).await;
+    let order = order_of(&command);
+    stage.fault("confirm", order, 1, json!({"reset": "after"})).await;
+    stage.fault("payment", order, 1_000, json!({"status": 503})).await;
+    let worker = stage.market.worker(&["payment", "relay"]).await;
     stage.publish(&command).await;
     becomes("the confirm was sent", 1, || stage.calls("confirm")).await;
     stage.market.advance_clock(WINDOW_MS + 180_000);
     stage.market.reaches(command.id, "suspended").await;
+    (stage, user, command, worker)
+}
+
+#[tokio::test]
+async fn out_of_attempts_a_charge_is_suspended_and_a_replay_finishes_it() {
+    let (stage, user, command, _worker) = suspended("charge_suspended").await;
     becomes("its dead letter", 1, || stage.market.broker.depth("dead.payment")).await;
     let dead = stage.market.broker.take("dead.payment").await.unwrap().delivery;
     assert_eq!(dead.data, command.encode());
@@ -185,23 +192,11 @@ async fn out_of_attempts_a_charge_is_suspended_and_a_replay_finishes_it() {
 
 #[tokio::test]
 async fn a_charge_replayed_under_another_payment_key_is_left_to_a_person() {
-    let mut stage = Stage::new("charge_other_key").await;
-    stage.market.set("GREAM__PAYMENT_WORKER__LADDER_MS", "100,200");
-    let user = stage.market.user(1, 0).await;
-    let command = stage.charge(user, 1_000).await;
-    let order = order_of(&command).to_owned();
-    // Toss took the money and does not say so, until the ladder ends.
-    stage.fault("confirm", &order, 1, json!({"reset": "after"})).await;
-    stage.fault("payment", &order, 1_000, json!({"status": 503})).await;
-    let _worker = stage.market.worker(&["payment", "relay"]).await;
-    stage.publish(&command).await;
-    becomes("the confirm was sent", 1, || stage.calls("confirm")).await;
-    stage.market.advance_clock(WINDOW_MS + 180_000);
-    stage.market.reaches(command.id, "suspended").await;
+    let (stage, user, command, _worker) = suspended("charge_other_key").await;
     eventually("its dead letter", || stage.market.broker.take("dead.payment")).await;
     // Somebody edits the body before replaying it. Under the new key nothing would be found, and the money forgotten.
-    let other = confirm(user, &order, "another-payment-key", 1_000, stage.market.now());
-    stage.publish(&contracts::Envelope { id: command.id, ..other }).await;
+    let other = confirm(user, order_of(&command), "another-payment-key", 1_000, stage.market.now());
+    stage.publish(&Envelope { id: command.id, ..other }).await;
     let dead = eventually("the edited body", || stage.market.broker.take("dead.payment")).await.delivery;
     assert_eq!(header(&dead, HEADER_REASON).as_deref(), Some("needs_a_person"));
     assert_eq!(header(&dead, HEADER_ATTEMPTS).as_deref(), Some("1"), "no ladder could mend it");

@@ -5,7 +5,7 @@
 
 use super::BidWorker;
 use contracts::{PartitionCount, PartitionId};
-use platform::Config;
+use platform::{Config, database::within};
 use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -13,6 +13,9 @@ use tokio::{sync::watch, task::JoinHandle};
 const SILENT_INTERVALS: i64 = 4;
 /// Rows of workers that have been gone for this long are removed.
 const FORGET_AFTER_MS: i64 = 3_600_000;
+
+/// What signing off may take of a shutdown.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a worker may say nothing before the others take it for gone.
 pub(super) fn silent_after_ms(config: &Config) -> i64 {
@@ -57,7 +60,8 @@ pub(super) fn start(worker: &BidWorker) -> (watch::Receiver<Share>, JoinHandle<(
                 Err(error) => tracing::debug!(%error, "cannot say that this worker is alive"),
             }
             if !worker.shutdown.sleep(interval).await {
-                drop(leave(&worker).await);
+                // Bounded: a database that says nothing must not hold the shutdown up.
+                drop(within(LEAVE_LIMIT, leave(&worker)).await);
                 return;
             }
         }

@@ -71,10 +71,11 @@ impl Store {
         Ok(true)
     }
 
-    /// After a lock wait, outside a transaction: ends the connections of whoever stands still inside a transaction, which are those that own
-    /// `partitions`, and all of workers that have said nothing since `silent_since`: one of their lanes may hold the
-    /// balances that we need, whatever partitions it was at. What they had not committed is rolled back, and its
-    /// messages come to somebody else; what they had, the inbox knows.
+    /// After a lock wait, outside a transaction: ends the connections of whoever stands still inside one. These are the
+    /// owners of `partitions`, and all connections of workers that fell silent before `silent_since`: one of their
+    /// lanes may hold the balances that we need, whatever partitions it was at. (Workers that left in order are not
+    /// among them: their connections are gone, and others may have got the numbers.) What they had not committed is
+    /// rolled back, and its messages come to somebody else; what they had, the inbox knows.
     pub(in crate::bid) async fn end_predecessors(
         &mut self,
         partitions: &BTreeSet<PartitionId>,
@@ -82,9 +83,9 @@ impl Store {
     ) -> Result<(), sqlx::Error> {
         let sets = self
             .ask(format!(
-                "SELECT owner, connection_id FROM partitions WHERE partition_id IN ({}) OR NOT EXISTS \
+                "SELECT owner, connection_id FROM partitions WHERE partition_id IN ({}) OR EXISTS \
                  (SELECT 1 FROM worker_presence \
-                  WHERE worker = SUBSTRING_INDEX(owner, '{OWNER_SEPARATOR}', 1) AND seen_at_ms >= {})",
+                  WHERE worker = SUBSTRING_INDEX(owner, '{OWNER_SEPARATOR}', 1) AND seen_at_ms < {})",
                 ids(partitions),
                 silent_since.0
             ))
