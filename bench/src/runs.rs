@@ -24,6 +24,8 @@ const MOST_WITHOUT_OUTCOME: usize = 5;
 /// than it places; over HTTP they overtake each other.
 const QUEUE_STOCK: usize = 3;
 const HTTP_STOCK: usize = 30;
+/// Requests before a run over HTTP is measured.
+const WARM_UP_REQUESTS: usize = 2_000;
 /// Requests of one run of reads, and connections.
 const READS: usize = 400;
 const READERS: usize = 8;
@@ -142,6 +144,14 @@ impl Bench {
         self.config.http.listen.to_string()
     }
 
+    /// Sends the first requests before anything is measured: processes that were started just now open their database
+    /// connections, and meet every session for the first time.
+    async fn warm_up(&self, requests: &mut Vec<Vec<u8>>) -> Result<(), Failure> {
+        let first = requests.drain(..WARM_UP_REQUESTS.min(requests.len())).collect();
+        let answers = self.send(first, Rhythm::Eager).await?;
+        refuse_strays("warm-up", &answers, |status| status == 202 || outcome(status))
+    }
+
     async fn send(&self, requests: Vec<Vec<u8>>, rhythm: Rhythm) -> Result<Answers, Failure> {
         http::send(&self.host(), self.arguments.connections, requests, rhythm).await
     }
@@ -149,14 +159,16 @@ impl Bench {
     /// The whole way, as fast as it goes.
     pub(crate) async fn http(&mut self) -> Result<(), Failure> {
         let (market, count) = (self.market(Size::Usual)?, self.arguments.requests);
-        let requests = self.requests(&market, Wait::Outcome, count).await?;
+        let mut requests = self.requests(&market, Wait::Outcome, WARM_UP_REQUESTS + count).await?;
         self.open_doors(&market).await?;
-        let (before, began) = (self.cpu_times()?, now());
+        let began = now();
+        self.warm_up(&mut requests).await?;
+        let before = self.cpu_times()?;
         let answers = self.send(requests, Rhythm::Eager).await?;
         self.note_cpu("http", &before, count)?;
         refuse_strays("http", &answers, outcome)?;
         self.note_answers("http_to_outcome", &answers);
-        self.check_ended("http", &market, began..=now(), count).await?;
+        self.check_ended("http", &market, began..=now(), WARM_UP_REQUESTS + count).await?;
         self.drain_outbox("http", &market).await?;
         self.fleet.stop_all().await
     }
@@ -164,9 +176,11 @@ impl Bench {
     /// Accepting alone: the worker comes afterwards.
     pub(crate) async fn accept(&mut self) -> Result<(), Failure> {
         let (market, count) = (self.market(Size::Usual)?, self.arguments.requests);
-        let requests = self.requests(&market, Wait::Accepted, count).await?;
+        let mut requests = self.requests(&market, Wait::Accepted, WARM_UP_REQUESTS + count).await?;
         self.fleet.start(Role::Api, &market.url).await?;
-        let (before, began) = (self.cpu_times()?, now());
+        let began = now();
+        self.warm_up(&mut requests).await?;
+        let before = self.cpu_times()?;
         let answers = self.send(requests, Rhythm::Eager).await?;
         self.note_cpu("http_accept", &before, count)?;
         refuse_strays("http_accept", &answers, |status| status == 202)?;
@@ -174,6 +188,7 @@ impl Bench {
         let ended = now();
         self.start_workers(&market.url).await?;
         let admin = self.fleet.admin(Role::Worker);
+        let count = WARM_UP_REQUESTS + count;
         meter::until(count, || Bench::carried_out(&admin)).await?;
         self.check_ended("http_accept", &market, began..=ended, count).await?;
         self.drain_outbox("http_accept", &market).await?;
@@ -187,10 +202,11 @@ impl Bench {
         let half = full / 2.0;
         let arrivals =
             arrivals::during(half, Duration::from_secs(self.arguments.latency_seconds as u64), &mut self.luck);
-        let count = arrivals.len();
-        let requests = self.requests(&market, Wait::Outcome, count).await?;
+        let count = WARM_UP_REQUESTS + arrivals.len();
+        let mut requests = self.requests(&market, Wait::Outcome, count).await?;
         self.open_doors(&market).await?;
         let began = now();
+        self.warm_up(&mut requests).await?;
         let answers = self.send(requests, Rhythm::At(arrivals)).await?;
         refuse_strays("http at half load", &answers, outcome)?;
         self.check_ended("http_half_load", &market, began..=now(), count).await?;

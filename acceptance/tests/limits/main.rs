@@ -23,7 +23,7 @@ fn rabbitmq(url: &str) -> RabbitConfig {
         url: Secret::new(url),
         heartbeat_s: 10,
         connect_timeout_ms: 5_000,
-        publish_channels: 64,
+        publish_channels: 8,
         publish_timeout_ms: 20_000,
     }
 }
@@ -39,11 +39,12 @@ fn database(url: &str) -> DatabaseConfig {
     }
 }
 
-/// A publisher of this test's, on a topology like that of `market`.
+/// A publisher of this test's, on a topology like that of `market`. All on one channel, where messages can be mixed up.
 async fn publisher(market: &Market) -> (Publisher, Shutdown) {
     let shutdown = Shutdown::new();
     let name = "limits".to_owned();
-    let publisher = Publisher::start(rabbitmq(market.broker.url()), market.topology(), name, &shutdown);
+    let config = RabbitConfig { publish_channels: 1, ..rabbitmq(market.broker.url()) };
+    let publisher = Publisher::start(config, market.topology(), name, &shutdown);
     tokio::time::timeout(Duration::from_secs(20), publisher.ready()).await.expect("it connects");
     (publisher, shutdown)
 }

@@ -46,7 +46,7 @@ async fn of_two_thousand_publishes_at_once_each_learns_its_own_fate() {
     let tasks = (0..PUBLISHES).map(|n| {
         let publisher = publisher.clone();
         let key = if goes_nowhere(n) { "nowhere".to_owned() } else { format!("bid.{:02}", n % 4) };
-        tokio::spawn(async move { publisher.publish(&message(&key, n)).await })
+        tokio::spawn(async move { publisher.publish(message(&key, n)).await })
     });
     for (n, result) in (0..PUBLISHES).zip(join_all(tasks).await) {
         match result.unwrap() {
@@ -65,7 +65,7 @@ async fn of_two_thousand_publishes_at_once_each_learns_its_own_fate() {
     assert_eq!(found, (0..PUBLISHES).map(|n| u32::from(!goes_nowhere(n))).sum::<u32>());
 }
 
-/// The limit itself: why each of our channels carries one mandatory message at a time.
+/// The limit itself: why nobody of a wave is told anything before all of its confirms are there.
 #[tokio::test(flavor = "multi_thread")]
 async fn lapin_mixes_up_what_is_pipelined_on_one_channel() {
     let market = Market::new("raw_pipelined").await;
@@ -91,7 +91,7 @@ async fn lapin_mixes_up_what_is_pipelined_on_one_channel() {
             return;
         }
     }
-    panic!("lapin pairs returns and confirms now: a channel of ours may carry several mandatory messages at a time");
+    panic!("lapin pairs returns and confirms now: a wave could tell each message its fate at once");
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_full_queue_refuses_and_holds_exactly_what_was_accepted() {
     let (publisher, _shutdown) = publisher(&market).await;
     let mut accepted = 0;
     let refusal = loop {
-        match publisher.publish(&message("bid.00", accepted)).await {
+        match publisher.publish(message("bid.00", accepted)).await {
             Ok(()) => accepted += 1,
             Err(error) => break error,
         }
@@ -171,10 +171,10 @@ async fn a_queue_that_is_otherwise_closes_one_channel_and_says_what_to_do() {
     // A process neither ends nor publishes meanwhile, and goes on by itself once somebody did what it says.
     let shutdown = Shutdown::new();
     let publisher = Publisher::start(rabbitmq(market.broker.url()), market.topology(), "limits".to_owned(), &shutdown);
-    let refused = publisher.publish(&message("bid.00", 0)).await.unwrap_err();
+    let refused = publisher.publish(message("bid.00", 0)).await.unwrap_err();
     assert!(matches!(refused, PublishError::Away), "{refused}");
     assert!(!publisher.is_ready());
     page.delete_queue(REPLAY_QUEUE).await;
     becomes("it is ready", true, || async { publisher.is_ready() }).await;
-    publisher.publish(&message("bid.00", 0)).await.unwrap();
+    publisher.publish(message("bid.00", 0)).await.unwrap();
 }

@@ -141,7 +141,7 @@ impl Api {
         if let Some(traceparent) = &wishes.traceparent {
             message = message.with_header(wishes::TRACEPARENT, traceparent);
         }
-        self.publisher.publish(&message).await.map_err(|error| {
+        self.publisher.publish(message).await.map_err(|error| {
             let reason = reason(&error);
             metrics::counter!("gream_commands_refused_total", "reason" => reason).increment(1);
             tracing::warn!(command = %envelope.id, %error, "not accepted: the client is told 503");

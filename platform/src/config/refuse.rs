@@ -5,6 +5,8 @@ use contracts::PartitionCount;
 
 /// Connections beside the lanes' own: presence, readiness, one to spare.
 const POOL_MARGIN: u32 = 3;
+/// Well below what brokers allow on one connection (2047 by default).
+const MOST_PUBLISH_CHANNELS: usize = 256;
 const MIN_SECRET_LENGTH: usize = 32;
 
 /// Every reason not to start with `config`; empty when there is none.
@@ -82,7 +84,10 @@ fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         config.payment_worker.ladder().is_none(),
         "payment_worker.ladder_ms must be numbers between 100 and 86400000, comma separated",
     );
-    refuse(config.rabbitmq.publish_channels == 0, "rabbitmq.publish_channels must be at least 1");
+    refuse(
+        !(1..=MOST_PUBLISH_CHANNELS).contains(&config.rabbitmq.publish_channels),
+        &format!("rabbitmq.publish_channels must be between 1 and {MOST_PUBLISH_CHANNELS}"),
+    );
     refuse(
         config.market.min_price < 1 || config.market.max_price < config.market.min_price,
         "market.min_price and max_price must be at least 1, and in order",

@@ -69,7 +69,7 @@ impl Publisher {
             headers,
             mandatory: true,
         };
-        self.publish(&message).await?;
+        self.publish(message).await?;
         metrics::counter!("gream_dead_letters_total", "role" => role.as_str(), "reason" => failure.reason.as_str())
             .increment(1);
         tracing::error!(command = ?failure.command.map(|id| id.to_string()), reason = %failure.reason, error = failure.error,

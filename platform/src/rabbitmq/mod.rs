@@ -8,6 +8,7 @@ mod consumer;
 mod dead_letter;
 mod publisher;
 mod topology;
+mod wave;
 
 pub use consumer::{ConsumerError, ConsumingConnection, Delivered, Deliveries, Subscription};
 pub use dead_letter::{Failure, header_number, header_text};

@@ -1,28 +1,29 @@
 //! Publishing: persistent, mandatory, confirmed; on a connection that only publishes.
 //!
-//! Each channel carries one mandatory message at a time. Pipelined on one channel, lapin pairs returned messages with
-//! the wrong confirms (facts-stack.md), and an unroutable command would look accepted.
+//! Messages with one routing key share a channel, in waves (see `wave`): a queue that cannot confirm, because it has
+//! lost its quorum, holds up only the few routing keys of its own channel.
 
-use super::topology::{DeclareError, declare};
+use super::{
+    topology::{DeclareError, declare},
+    wave::{Job, WAITING_MAX, Waves},
+};
 use crate::{config::RabbitConfig, pause::Pauses, shutdown::Shutdown};
 use contracts::topology::Topology;
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, Event,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    Connection, Event,
     types::{AMQPValue, FieldTable},
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::Instant,
 };
 
-/// `delivery_mode`: survives a broker's restart.
-const PERSISTENT: u8 = 2;
 /// How often the supervisor looks at its connection when no event comes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What was found missing is declared again at most this often.
@@ -57,7 +58,7 @@ impl Message {
 }
 
 /// Why a message may not be on a queue.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum PublishError {
     /// There is no connection at the moment; it is being rebuilt.
     #[error("the broker is away; it is being reconnected to")]
@@ -65,8 +66,8 @@ pub enum PublishError {
     /// The broker asked publishers to stop (memory or disk alarm).
     #[error("the broker has blocked publishers (memory or disk alarm)")]
     Blocked,
-    /// Every channel stayed busy.
-    #[error("every publishing channel stayed busy for the whole publish_timeout_ms")]
+    /// The channel stayed busy with earlier messages; this one was not sent.
+    #[error("the publishing channel stayed busy for the whole publish_timeout_ms")]
     Busy,
     /// The broker refused it: the queue is full.
     #[error("the broker refused the message: its queue is full")]
@@ -88,16 +89,16 @@ pub enum PublishError {
 #[derive(Clone)]
 pub struct Publisher {
     link: watch::Receiver<Option<Arc<Link>>>,
-    permits: Arc<Semaphore>,
     timeout: Duration,
 }
 
 /// One life of the publishing connection.
 struct Link {
-    connection: Connection,
-    idle: Mutex<Vec<Channel>>,
+    connection: Arc<Connection>,
+    /// To the tasks that publish, one a channel.
+    channels: Vec<mpsc::Sender<Job>>,
     /// Somebody found a queue missing.
-    incomplete: Notify,
+    incomplete: Arc<Notify>,
 }
 
 /// Why there is no link.
@@ -113,12 +114,11 @@ impl Publisher {
     /// Starts the supervisor, which connects, declares the topology, and does so again whenever the connection is lost.
     pub fn start(config: RabbitConfig, topology: Topology, name: String, shutdown: &Shutdown) -> Self {
         let (sender, link) = watch::channel(None);
-        let permits = Arc::new(Semaphore::new(config.publish_channels));
         let timeout = Duration::from_millis(config.publish_timeout_ms);
         let task = supervise(config, topology, format!("{name} publisher"), sender, shutdown.clone());
         // Not waited for at shutdown: others still publish while they finish.
         tokio::spawn(task);
-        Self { link, permits, timeout }
+        Self { link, timeout }
     }
 
     /// Whether a publish would be tried at all.
@@ -143,76 +143,55 @@ impl Publisher {
         }
     }
 
-    /// Publishes, and waits for the broker's confirm. A mandatory message that no queue takes is an error, after which
-    /// the topology is declared again.
-    pub async fn publish(&self, message: &Message) -> Result<(), PublishError> {
+    /// Publishes, and waits for the broker's confirm: at most twice `publish_timeout_ms`, for the messages before it
+    /// and for its own. A mandatory message that no queue takes is an error, after which the topology is declared
+    /// again.
+    pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
         let link = self.link.borrow().clone().ok_or(PublishError::Away)?;
         if link.is_blocked() {
             return Err(PublishError::Blocked);
         }
-        let permit =
-            tokio::time::timeout(self.timeout, self.permits.acquire()).await.map_err(|_| PublishError::Busy)?;
-        let result = tokio::time::timeout(self.timeout, link.publish(message)).await;
-        drop(permit);
-        if matches!(result, Ok(Err(PublishError::Unroutable { .. }))) {
+        let (answer, fate) = oneshot::channel();
+        let channel = link.channel_of(&message.routing_key).ok_or(PublishError::Away)?;
+        let job = Job { message, since: Instant::now(), answer };
+        match channel.send_timeout(job, self.timeout).await {
+            Ok(()) => (),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(PublishError::Busy),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => return Err(PublishError::Away),
+        }
+        let fate = fate.await.unwrap_or_else(|_| Err(PublishError::Unknown("its task has ended".to_owned())));
+        if matches!(fate, Err(PublishError::Unroutable { .. })) {
             link.incomplete.notify_one();
         }
-        result.unwrap_or_else(|_| Err(PublishError::Unknown("no confirm within publish_timeout_ms".to_owned())))
+        fate
     }
 }
 
 impl Link {
+    fn open(connection: Connection, config: &RabbitConfig) -> Self {
+        let (connection, incomplete) = (Arc::new(connection), Arc::new(Notify::new()));
+        let timeout = Duration::from_millis(config.publish_timeout_ms);
+        let channel = |_| {
+            let (sender, jobs) = mpsc::channel(WAITING_MAX);
+            let waves = Waves { connection: connection.clone(), jobs, timeout, incomplete: incomplete.clone() };
+            // It ends with the link, after those who still wait have their answers.
+            tokio::spawn(waves.run());
+            sender
+        };
+        let channels = (0..config.publish_channels).map(channel).collect();
+        Self { connection, channels, incomplete }
+    }
+
     fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
     }
 
-    /// A channel that an earlier publish left clean, or a new one. A channel whose publish ended in any other way, or
-    /// was cancelled, is never put back.
-    async fn publish(&self, message: &Message) -> Result<(), PublishError> {
-        let unknown = |error: lapin::Error| {
-            if super::is_not_found(&error) {
-                self.incomplete.notify_one();
-            }
-            PublishError::Unknown(error.to_string())
-        };
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let channel = if let Some(channel) = idle.filter(|channel| channel.status().connected()) {
-            channel
-        } else {
-            let channel = self.connection.create_channel().await.map_err(|_| PublishError::Away)?;
-            channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|_| PublishError::Away)?;
-            channel
-        };
-        let options = BasicPublishOptions { mandatory: message.mandatory, ..Default::default() };
-        let (exchange, key) = (message.exchange.as_str().into(), message.routing_key.as_str().into());
-        let confirm = channel
-            .basic_publish(exchange, key, options, &message.payload, properties(message))
-            .await
-            .map_err(unknown)?;
-        let verdict = match confirm.await.map_err(unknown)? {
-            Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(_)) => Err(PublishError::Unroutable {
-                exchange: message.exchange.clone(),
-                routing_key: message.routing_key.clone(),
-            }),
-            Confirmation::Nack(_) => Err(PublishError::Refused),
-            // Confirms were asked for on this channel; without one nothing is known.
-            Confirmation::NotRequested => Err(PublishError::Unknown("the channel gives no confirms".to_owned())),
-        };
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
-        verdict
-    }
-}
-
-fn properties(message: &Message) -> BasicProperties {
-    let properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type("application/json".into())
-        .with_message_id(message.message_id.as_str().into())
-        .with_headers(message.headers.clone());
-    match &message.reply_to {
-        Some(reply_to) => properties.with_reply_to(reply_to.as_str().into()),
-        None => properties,
+    /// Always the same one for a routing key.
+    fn channel_of(&self, routing_key: &str) -> Option<&mpsc::Sender<Job>> {
+        let mut hasher = DefaultHasher::new();
+        routing_key.hash(&mut hasher);
+        let channels = u64::try_from(self.channels.len()).ok()?;
+        self.channels.get(usize::try_from(hasher.finish().checked_rem(channels)?).ok()?)
     }
 }
 
@@ -250,7 +229,7 @@ async fn supervise(
 async fn open(config: &RabbitConfig, topology: &Topology, name: &str) -> Result<Link, LinkError> {
     let connection = super::connect(config, name).await?;
     declare(&connection, topology, declare_limit(config)).await?;
-    Ok(Link { connection, idle: Mutex::default(), incomplete: Notify::new() })
+    Ok(Link::open(connection, config))
 }
 
 /// Many small questions and answers.

@@ -137,7 +137,7 @@ impl<H: CarryOut> Crew<H> {
             headers: headers(delivery, H::ROLE, &failed),
             mandatory: true,
         };
-        self.foundation.publisher.publish(&message).await?;
+        self.foundation.publisher.publish(message).await?;
         metrics::counter!("gream_retries_total", "role" => H::ROLE.as_str(), "step_ms" => step_ms.to_string())
             .increment(1);
         tracing::info!(command = %envelope.id, attempts = failed.attempts, step_ms, error = failed.error, "tried again later");

@@ -115,7 +115,7 @@ async fn send_some(relay: &Relay, after: i64) -> Result<Sent, sqlx::Error> {
 async fn publish(relay: &Relay, rows: Vec<Row>) -> Vec<i64> {
     stream::iter(rows)
         .map(|row| async move {
-            match relay.publisher.publish(&row.message).await {
+            match relay.publisher.publish(row.message).await {
                 Ok(()) => Some(row.outbox_id),
                 Err(error) => {
                     tracing::warn!(%error, outbox_id = row.outbox_id, "an outbox row stays");

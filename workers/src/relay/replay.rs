@@ -96,15 +96,15 @@ async fn send_back(relay: &Relay, delivery: &Delivery, partitions: PartitionCoun
     let message = Message {
         exchange: COMMANDS_EXCHANGE.to_owned(),
         headers: headers(delivery, &key),
-        routing_key: key,
+        routing_key: key.clone(),
         payload: delivery.data.clone(),
         message_id: command.map_or_else(String::new, |id| id.to_string()),
         reply_to: None,
         mandatory: true,
     };
-    relay.publisher.publish(&message).await?;
+    relay.publisher.publish(message).await?;
     metrics::counter!("gream_replays_total").increment(1);
-    tracing::info!(command = ?command.map(|id| id.to_string()), queue = message.routing_key, "replayed");
+    tracing::info!(command = ?command.map(|id| id.to_string()), queue = key, "replayed");
     Ok(())
 }
 

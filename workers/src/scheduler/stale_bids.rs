@@ -85,7 +85,7 @@ async fn look(
         // Two schedulers that found the same bids make the same command of them.
         bids.sort_unstable();
         for bids in bids.chunks(MAX_EXPIRED_PER_COMMAND) {
-            scheduler.publisher.publish(&message(product, bids, now, partitions)).await?;
+            scheduler.publisher.publish(message(product, bids, now, partitions)).await?;
             sent.extend(bids.iter().map(|bid| (*bid, now)));
             commands += 1;
             if !scheduler.shutdown.sleep(pace).await {
