@@ -6,7 +6,7 @@
 #   GREAM_SERVERS       own, or newest: which servers run and bench start (own)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-newest bench sqlx down status logs clean-data
+.PHONY: help run test test-newest fuzz bench sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
 export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS GREAM_NEWEST_TOOLS GREAM_SERVERS
@@ -25,6 +25,9 @@ test: ## Formatting, lints and every test, against real servers of its own.
 
 test-newest: ## The same tests against the newest MySQL and RabbitMQ, which it fetches once.
 	@dev/test newest
+
+fuzz: ## Hostile messages and uploads, ten minutes each (GREAM_FUZZ_SECONDS, GREAM_FUZZ_SEED).
+	@dev/fuzz
 
 bench: ## How fast it is, beside a bare loop on the same servers: table, chart and .gream/bench.json.
 	@dev/bench
