@@ -22,7 +22,8 @@ fn bad_numbers() -> Vec<Value> {
         json!(i64::MIN),
         json!(u64::MAX),
         json!(1e300),
-        json!("1000"),
+        json!("1000.0"),
+        json!("100000001"),
         json!("abc"),
         json!(""),
         json!(true),
@@ -91,13 +92,13 @@ async fn wrong_fields(user: &Visitor) {
     }
     let fields = |path: &'static str, field: &'static str, values: Vec<Value>| (path, field, values);
     for (path, field, values) in [
-        fields("/api/buy/1", "period", vec![json!(0), json!(-7), json!(61), json!(1.5), json!("7"), json!(u64::MAX)]),
-        fields("/api/buy/1", "couponId", vec![json!(0), json!(-1), json!("1"), json!(1_u64 << 53), json!(1.5)]),
+        fields("/api/buy/1", "period", vec![json!(0), json!(-7), json!(61), json!(1.5), json!("7d"), json!(u64::MAX)]),
+        fields("/api/buy/1", "couponId", vec![json!(0), json!(-1), json!("a1"), json!(1_u64 << 53), json!(1.5)]),
         fields("/api/buy/1/now", "couponId", vec![json!(0), json!([]), json!(u64::MAX)]),
-        fields("/api/users/points/refunds", "point", vec![json!(0), json!(-1), json!("1"), json!(1e15), json!(null)]),
+        fields("/api/users/points/refunds", "point", vec![json!(0), json!(-1), json!("1p"), json!(1e15), json!(null)]),
         fields("/api/users/points/refunds", "bank", vec![json!(""), json!("x".repeat(41)), json!(5), json!("a\nb")]),
         fields("/api/users/points/refunds", "accountNumber", vec![json!(""), json!("abc"), json!(110), json!("-")]),
-        fields("/api/payments/toss/request", "amount", vec![json!("1000"), json!(1.5), json!(u64::MAX), json!(null)]),
+        fields("/api/payments/toss/request", "amount", vec![json!("1,000"), json!(1.5), json!(u64::MAX), json!(null)]),
         fields("/api/payments/toss/request", "orderName", vec![json!(null), json!(5), json!({})]),
         fields("/api/users/signup", "loginId", vec![json!("abc"), json!("가나다라"), json!(1234), json!("a b c")]),
         fields("/api/users/signup", "nickname", vec![json!("a"), json!("a b"), json!("😀😀"), json!(null)]),

@@ -11,7 +11,7 @@ use std::{collections::HashMap, ops::RangeInclusive};
 
 /// Where the values come from.
 enum Source {
-    /// JSON: a number is a number, and a text that looks like one is a mistake.
+    /// JSON: everything has a type.
     Json(Map<String, Value>),
     /// A form or a query, where everything is text.
     Text(HashMap<String, String>),
@@ -73,14 +73,15 @@ impl Fields {
     }
 
     /// A whole number within `range`, or nothing.
+    ///
+    /// In JSON, too, it may stand in a text (`"4500"`, and `""` for nothing): front ends send what an input field
+    /// holds, and Spring with Jackson, which they were written for, reads it by default.
     pub(crate) fn optional_integer(&mut self, name: &str, range: RangeInclusive<i64>) -> Option<i64> {
-        let by_text = matches!(self.source, Source::Text(_));
         let number = match self.find(name) {
-            Found::Missing => return None,
-            Found::Text("") if by_text => return None,
-            Found::Text(text) if by_text => whole(text),
+            Found::Missing | Found::Text("") => return None,
+            Found::Text(text) => whole(text),
             Found::Number(number) => number.as_i64().ok_or(number.is_u64()),
-            Found::Text(_) | Found::Other => Err(false),
+            Found::Other => Err(false),
         };
         match number {
             Ok(number) if range.contains(&number) => Some(number),
@@ -195,7 +196,9 @@ mod tests {
 
     #[test]
     fn only_whole_numbers_within_the_range_are_numbers_in_json() {
-        assert_eq!(json_fields(json!({"price": 10})).optional_integer("price", 1..=10), Some(10));
+        for ten in [json!(10), json!("10")] {
+            assert_eq!(json_fields(json!({"price": ten})).optional_integer("price", 1..=10), Some(10));
+        }
         for wrong in [
             json!(0),
             json!(-1),
@@ -204,7 +207,10 @@ mod tests {
             json!(1.5),
             json!(1e300),
             json!(u64::MAX),
-            json!("5"),
+            json!("11"),
+            json!("5.0"),
+            json!(" 5"),
+            json!("five"),
             json!(""),
             json!(true),
             json!([5]),
@@ -219,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_missing_number_is_a_mistake_only_where_it_is_needed() {
-        for empty in [json!({}), json!({"price": null})] {
+        for empty in [json!({}), json!({"price": null}), json!({"price": ""})] {
             let mut fields = json_fields(empty);
             assert_eq!(fields.optional_integer("price", 1..=10), None);
             assert!(fields.valid().is_ok());
