@@ -147,27 +147,50 @@ const DAMAGES: &[Damage] = &[
     Damage {
         what: "a reserved coupon that may be used again",
         sql: "UPDATE coupons SET state = 'available' WHERE coupon_id = 1",
-        breaks: &["coupons_are_where_their_state_says"],
+        breaks: &["coupons_are_where_their_state_says", "coupons_are_where_their_ledger_ends"],
     },
     Damage {
         what: "a coupon reserved for no bid",
         sql: "UPDATE coupons SET state = 'reserved' WHERE coupon_id = 3",
-        breaks: &["coupons_are_where_their_state_says"],
+        breaks: &["coupons_are_where_their_state_says", "coupons_are_where_their_ledger_ends"],
     },
     Damage {
         what: "a used coupon that may be used again",
         sql: "UPDATE coupons SET state = 'available' WHERE coupon_id = 2",
-        breaks: &["coupons_are_where_their_state_says"],
+        breaks: &["coupons_are_where_their_state_says", "coupons_are_where_their_ledger_ends"],
     },
     Damage {
         what: "a coupon used for an order that did not use it",
         sql: "UPDATE coupons SET state = 'used' WHERE coupon_id = 3",
-        breaks: &["coupons_are_where_their_state_says"],
+        breaks: &["coupons_are_where_their_state_says", "coupons_are_where_their_ledger_ends"],
     },
     Damage {
         what: "a bid with another's coupon",
         sql: "UPDATE coupons SET user_id = 3, state = 'available' WHERE coupon_id = 1",
-        breaks: &["coupons_are_where_their_state_says"],
+        breaks: &["coupons_are_where_their_state_says", "coupons_are_where_their_ledger_ends"],
+    },
+    Damage {
+        what: "a coupon that nobody granted",
+        sql: "DELETE FROM coupon_entries WHERE coupon_id = 3",
+        breaks: &["coupons_are_where_their_ledger_ends"],
+    },
+    Damage {
+        what: "a coupon that was returned without having been reserved",
+        sql: "INSERT INTO coupon_entries (entry_id, coupon_id, step, reference, command_id, created_at_ms) VALUES
+                  (6, 3, 'returned', 'bid:271', c:07, 2);
+              UPDATE bids SET coupon_id = 3, user_id = 3 WHERE bid_id = 271; UPDATE coupons SET user_id = 3 WHERE coupon_id = 3",
+        breaks: &["coupons_are_where_their_ledger_ends"],
+    },
+    Damage {
+        what: "a coupon granted twice",
+        sql: "INSERT INTO coupon_entries (entry_id, coupon_id, step, reference, command_id, created_at_ms) VALUES
+                  (6, 3, 'granted', 'user:4', NULL, 2)",
+        breaks: &["coupons_are_where_their_ledger_ends"],
+    },
+    Damage {
+        what: "a coupon reserved for a bid that has none",
+        sql: "UPDATE coupon_entries SET reference = 'bid:1807' WHERE entry_id = 4",
+        breaks: &["coupons_are_where_their_ledger_ends"],
     },
     Damage {
         what: "an order whose buyer does not exist",
@@ -226,6 +249,7 @@ const DAMAGES: &[Damage] = &[
         breaks: &[
             "traded_bids_have_one_order",
             "coupons_are_where_their_state_says",
+            "coupons_are_where_their_ledger_ends",
             "orders_moved_their_money",
             "market_commands_left_their_trace",
         ],

@@ -7,6 +7,9 @@ INSERT INTO products (product_id, brand, name, description, price, image_url, cr
 INSERT INTO coupons (coupon_id, user_id, name, discount_type, discount, state, created_at_ms) VALUES
     (1, 1, 'five hundred', 'FIX', 500, 'reserved', 1), (2, 3, 'a tenth', 'RATE', 10, 'used', 1),
     (3, 2, 'unused', 'RATE', 20, 'available', 1);
+INSERT INTO coupon_entries (entry_id, coupon_id, step, reference, command_id, created_at_ms) VALUES
+    (1, 1, 'granted', 'user:4', NULL, 1), (2, 2, 'granted', 'user:4', NULL, 1), (3, 3, 'granted', 'user:4', NULL, 1),
+    (4, 1, 'reserved', 'bid:1282', c:03, 2), (5, 2, 'used', 'order:2050', c:05, 2);
 
 INSERT INTO commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, accepted_at_ms, updated_at_ms) VALUES
     (c:01, 'place_buy_bid', 1, REPEAT('f', 32), 'done', 0, '{"price":5000,"buyId":258}', 1, 1, 2),

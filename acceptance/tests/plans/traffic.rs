@@ -86,6 +86,9 @@ async fn attempts(market: &Market) {
     let coupon = "INSERT INTO coupons (coupon_id, user_id, name, discount_type, discount, state, created_at_ms) \
                   VALUES (900001, ?, 'welcome', 'FIX', 1, 'available', 0)";
     sqlx::query(coupon).bind(USER).execute(&market.database).await.unwrap();
+    let granted = "INSERT INTO coupon_entries (coupon_id, step, reference, created_at_ms) \
+                   VALUES (900001, 'granted', 'user:1', 0)";
+    sqlx::query(granted).execute(&market.database).await.unwrap();
     let bid = Command::PlaceBuyBid {
         product,
         price: Won(10),

@@ -5,7 +5,7 @@ use super::{
     loaded::Progress,
 };
 use crate::{
-    coupon::CouponState,
+    coupon::{CouponEntry, CouponState},
     ledger::{Balance, Transfer},
 };
 use contracts::{BidId, CouponId, PartitionId, UnixMs, UserId, event::Caused};
@@ -30,6 +30,8 @@ pub struct Changes {
     pub balances: BTreeMap<UserId, Balance>,
     /// Coupons whose state differs from what was loaded.
     pub coupons: BTreeMap<CouponId, CouponState>,
+    /// What happened to coupons, in that order.
+    pub coupon_entries: Vec<CouponEntry>,
     /// What is to be told, in the order in which it happened.
     pub events: Vec<Caused>,
 }

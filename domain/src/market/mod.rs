@@ -25,7 +25,7 @@ mod state;
 mod trade;
 
 pub use crate::{
-    coupon::{Coupon, CouponState, Discount},
+    coupon::{Coupon, CouponEntry, CouponState, CouponStep, Discount},
     ledger::{Balance, Transfer},
 };
 pub use bid::{Bid, BidState, Gifticon, Order};

@@ -8,7 +8,7 @@ use super::{
     state::{Market, Turn},
     trade::{Buyer, Seller},
 };
-use crate::{coupon::CouponState, ledger::Transfer};
+use crate::{coupon::CouponStep, ledger::Transfer};
 use contracts::{BidId, CouponId, GifticonId, Picture, ProductId, ResultCode, Side, UnixMs, Won};
 use serde_json::json;
 
@@ -36,7 +36,7 @@ impl Market {
             let user = turn.user;
             self.post(turn, bid_reference(id), |heading| Transfer::hold(heading, user, hold))?;
         }
-        self.set_coupon(coupon, CouponState::Reserved)?;
+        self.step_coupon(turn, coupon, CouponStep::Reserved, bid_reference(id))?;
         let bid = Bid { hold, coupon, ..new_bid(turn, id, Side::Buy, offer) };
         self.open(bid.clone());
         if let Some(other) = self.meet_crossing(turn, &bid)? {

@@ -8,11 +8,11 @@ use super::{
     state::{Market, Turn},
 };
 use crate::{
-    coupon::{CouponState, Discount},
+    coupon::{CouponEntry, CouponState, CouponStep, Discount},
     ledger::{self, Heading, Transfer, TransferError},
 };
 use contracts::{
-    BidId, CouponId, Event, ProductId, ResultCode, UserId, Won, event::Caused, partition::id_from_sequence,
+    BidId, CouponId, Event, OrderId, ProductId, ResultCode, UserId, Won, event::Caused, partition::id_from_sequence,
 };
 
 impl Market {
@@ -51,9 +51,18 @@ impl Market {
         Ok(coupon.discount.discounted(price))
     }
 
-    pub(super) fn set_coupon(&mut self, coupon: Option<CouponId>, state: CouponState) -> Result<(), Undecided> {
+    /// Moves a coupon on, and notes it in the ledger of coupons.
+    pub(super) fn step_coupon(
+        &mut self,
+        turn: &Turn,
+        coupon: Option<CouponId>,
+        step: CouponStep,
+        reference: String,
+    ) -> Result<(), Undecided> {
         let Some(id) = coupon else { return Ok(()) };
-        self.coupons.get_mut(&id).ok_or(Undecided::NotLoaded(Missing::Coupon(id)))?.state = state;
+        self.coupons.get_mut(&id).ok_or(Undecided::NotLoaded(Missing::Coupon(id)))?.state = step.leads_to();
+        let entry = CouponEntry { coupon: id, step, reference, command: turn.command, at: turn.at };
+        self.changes.coupon_entries.push(entry);
         Ok(())
     }
 
@@ -122,7 +131,7 @@ impl Market {
         if bid.hold != Won::ZERO {
             self.post(turn, bid_reference(id), |heading| Transfer::release(heading, bid.user, bid.hold))?;
         }
-        self.set_coupon(bid.coupon, CouponState::Available)?;
+        self.step_coupon(turn, bid.coupon, CouponStep::Returned, bid_reference(id))?;
         Ok(bid)
     }
 
@@ -147,4 +156,8 @@ impl Market {
 
 pub(super) fn bid_reference(bid: BidId) -> String {
     format!("bid:{bid}")
+}
+
+pub(super) fn order_reference(order: OrderId) -> String {
+    format!("order:{order}")
 }

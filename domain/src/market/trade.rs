@@ -3,10 +3,11 @@
 use super::{
     bid::{Bid, BidState, Order},
     decision::Undecided,
+    settle::order_reference,
     state::{Market, Turn},
 };
 use crate::{
-    coupon::CouponState,
+    coupon::CouponStep,
     ledger::{TradeTerms, Transfer},
     share::share,
 };
@@ -72,7 +73,7 @@ impl Market {
         for bid in [buyer.bid, seller.bid].into_iter().flatten() {
             self.close(turn, bid, BidState::Traded)?;
         }
-        self.set_coupon(buyer.coupon, CouponState::Used)?;
+        self.step_coupon(turn, buyer.coupon, CouponStep::Used, order_reference(order.id))?;
         let Order { id, buyer, seller, .. } = order;
         self.tell(turn, Event::TradeMade { order: id, product, buyer, seller, price, at: turn.at });
         self.changes.orders.push(order.clone());
@@ -82,6 +83,6 @@ impl Market {
     fn pay(&mut self, turn: &mut Turn, order: &Order, hold: Won) -> Result<(), Undecided> {
         let Order { buyer, seller, price, final_price, fee, .. } = *order;
         let terms = TradeTerms { buyer, seller, price, final_price, fee, hold };
-        self.post(turn, format!("order:{}", order.id), |heading| Transfer::trade(heading, &terms))
+        self.post(turn, order_reference(order.id), |heading| Transfer::trade(heading, &terms))
     }
 }

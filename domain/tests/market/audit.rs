@@ -4,7 +4,7 @@ use crate::database::Database;
 use contracts::{BidId, CouponId, GifticonId, Side, UserId};
 use domain::{
     ledger::{Account, Reason},
-    market::{Bid, BidState, CouponState, Order},
+    market::{Bid, BidState, CouponState, CouponStep, Order},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,7 @@ pub fn audit(database: &Database) {
     held_is_what_open_bids_hold(database);
     orders_fit_their_bids(database);
     coupons_follow_their_bids(database);
+    coupons_stand_where_their_ledger_ends(database);
 }
 
 fn transfers_balance(database: &Database) {
@@ -102,6 +103,24 @@ fn coupons_follow_their_bids(database: &Database) {
         assert_eq!((reserved, used), expected_uses(coupon.state), "{coupon:?}");
         let owner_of = |id: CouponId| database.coupons[&id].user;
         assert!(open(database).filter(with).all(|bid| owner_of(coupon.id) == bid.user), "{coupon:?}");
+    }
+}
+
+/// The ledger of coupons leads each from its grant to where it stands, by steps that follow each other.
+fn coupons_stand_where_their_ledger_ends(database: &Database) {
+    for coupon in database.coupons.values() {
+        let mut state = CouponState::Available;
+        for entry in database.coupon_entries.iter().filter(|entry| entry.coupon == coupon.id) {
+            let from = match entry.step {
+                CouponStep::Reserved => &[CouponState::Available][..],
+                CouponStep::Returned => &[CouponState::Reserved],
+                CouponStep::Used => &[CouponState::Available, CouponState::Reserved],
+                CouponStep::Granted => &[],
+            };
+            assert!(from.contains(&state), "{entry:?} of a coupon that was {state}");
+            state = entry.step.leads_to();
+        }
+        assert_eq!(state, coupon.state, "{coupon:?}");
     }
 }
 

@@ -7,8 +7,8 @@ use contracts::{
 use domain::{
     ledger::Account,
     market::{
-        Balance, Bid, BidState, Changes, Coupon, CouponState, Decision, Gifticon, Limits, Loaded, Market, Needs, Order,
-        Progress, Transfer, Undecided, Window, WindowKey, WindowNeed,
+        Balance, Bid, BidState, Changes, Coupon, CouponEntry, CouponState, Decision, Gifticon, Limits, Loaded, Market,
+        Needs, Order, Progress, Transfer, Undecided, Window, WindowKey, WindowNeed,
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,7 @@ pub struct Database {
     pub opening: BTreeMap<UserId, Won>,
     pub balances: BTreeMap<UserId, Balance>,
     pub coupons: BTreeMap<CouponId, Coupon>,
+    pub coupon_entries: Vec<CouponEntry>,
     pub bids: BTreeMap<BidId, Bid>,
     pub gifticons: Vec<Gifticon>,
     pub orders: Vec<Order>,
@@ -42,6 +43,7 @@ impl Database {
             opening: BTreeMap::new(),
             balances: BTreeMap::new(),
             coupons: BTreeMap::new(),
+            coupon_entries: Vec::new(),
             bids: BTreeMap::new(),
             gifticons: Vec::new(),
             orders: Vec::new(),
@@ -123,8 +125,18 @@ impl Database {
     }
 
     fn write(&mut self, changes: Changes) {
-        let Changes { partitions, bids_placed, bids_closed, gifticons, orders, transfers, balances, coupons, events } =
-            changes;
+        let Changes {
+            partitions,
+            bids_placed,
+            bids_closed,
+            gifticons,
+            orders,
+            transfers,
+            balances,
+            coupons,
+            coupon_entries,
+            events,
+        } = changes;
         for (id, progress) in partitions {
             let before = self.partitions.insert(id, progress).unwrap();
             assert_ne!(before, progress, "an unchanged partition was written");
@@ -148,6 +160,7 @@ impl Database {
             assert_ne!(coupon.state, state, "an unchanged coupon was written");
             coupon.state = state;
         }
+        self.coupon_entries.extend(coupon_entries);
         self.gifticons.extend(gifticons);
         self.orders.extend(orders);
         self.transfers.extend(transfers);

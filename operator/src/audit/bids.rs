@@ -14,6 +14,7 @@ pub(super) async fn checks(snapshot: &mut Snapshot, partitions: PartitionCount) 
         traded_bids_have_one_order(snapshot).await?,
         bids_are_in_their_partition(snapshot, partitions).await?,
         coupons_are_where_their_state_says(snapshot).await?,
+        coupons_are_where_their_ledger_ends(snapshot).await?,
     ])
 }
 
@@ -107,6 +108,43 @@ async fn coupons_are_where_their_state_says(snapshot: &mut Snapshot) -> Result<C
                                ', which is not theirs') AS CHAR)
             FROM bids b LEFT JOIN coupons c ON c.coupon_id = b.coupon_id AND c.user_id = b.user_id
             WHERE b.coupon_id IS NOT NULL AND c.coupon_id IS NULL"#
+    ))
+}
+
+async fn coupons_are_where_their_ledger_ends(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "coupons_are_where_their_ledger_ends",
+        "The ledger of coupons begins each with its one grant, takes it step by step, each allowed after the one before, \
+         to its state, and names the bid or order that each step was about.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM coupon_entries"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('coupon ', c.coupon_id, ' is ', c.state, ', and its ledger ends with ',
+                               COALESCE(e.step, 'nothing')) AS CHAR) AS "offender!: String"
+            FROM coupons c
+                 LEFT JOIN (SELECT coupon_id, MAX(entry_id) AS entry_id FROM coupon_entries GROUP BY coupon_id) AS l
+                        ON l.coupon_id = c.coupon_id
+                 LEFT JOIN coupon_entries e ON e.entry_id = l.entry_id
+            WHERE c.state <> COALESCE(CASE e.step WHEN 'granted' THEN 'available' WHEN 'returned' THEN 'available'
+                                                  ELSE e.step END, 'nowhere')
+            UNION ALL
+            SELECT CAST(CONCAT('entry ', entry_id, ' (', step, ') of coupon ', coupon_id, ' follows ',
+                               COALESCE(before_it, 'nothing')) AS CHAR)
+            FROM (SELECT entry_id, coupon_id, step,
+                         LAG(step) OVER (PARTITION BY coupon_id ORDER BY entry_id) AS before_it
+                  FROM coupon_entries) AS steps
+            WHERE CONCAT(COALESCE(before_it, 'nothing'), ' ', step) NOT IN
+                  ('nothing granted', 'granted reserved', 'granted used', 'reserved returned', 'reserved used',
+                   'returned reserved', 'returned used')
+            UNION ALL
+            SELECT CAST(CONCAT('entry ', e.entry_id, ' (', e.step, ') of coupon ', e.coupon_id, ' is about ', e.reference,
+                               ', which has another coupon, or none') AS CHAR)
+            FROM coupon_entries e
+                 LEFT JOIN bids b ON e.step IN ('reserved', 'returned') AND b.coupon_id = e.coupon_id
+                                 AND b.bid_id = CAST(SUBSTRING(e.reference, 5) AS SIGNED)
+                 LEFT JOIN orders o ON e.step = 'used' AND o.coupon_id = e.coupon_id
+                                   AND o.order_id = CAST(SUBSTRING(e.reference, 7) AS SIGNED)
+            WHERE e.step <> 'granted' AND b.bid_id IS NULL AND o.order_id IS NULL"#
     ))
 }
 

@@ -201,6 +201,11 @@ impl Statements {
         for (coupon, state) in &changes.coupons {
             self.push(&format!("UPDATE coupons SET state = '{state}' WHERE coupon_id = {coupon}"));
         }
+        let rows = list(&changes.coupon_entries, |text, entry| {
+            let (command, reference) = (entry.command.bytes(), Text(&entry.reference));
+            write!(text, "({},'{}',{reference},{},{})", entry.coupon, entry.step, Hex(&command), ms(entry.at))
+        });
+        self.insert("coupon_entries (coupon_id, step, reference, command_id, created_at_ms)", &rows, "");
     }
 
     fn ledger(&mut self, transfers: &[Transfer]) {
