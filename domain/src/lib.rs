@@ -6,6 +6,7 @@
 
 pub mod breaker;
 pub mod coupon;
+pub mod daily_price;
 pub mod deadline;
 pub mod ledger;
 pub mod market;

@@ -95,7 +95,7 @@ section!(PaymentWorkerConfig {
     breaker_slow_call_ms: u64,
     breaker_pause_ms: u64,
 });
-section!(SchedulerConfig { interval_ms: u64, batch_max: u32, max_commands_per_s: u32 });
+section!(SchedulerConfig { interval_ms: u64, batch_max: u32, max_commands_per_s: u32, prices_interval_ms: u64 });
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });
 section!(ClockConfig { offset_file: PathBuf });
 section!(TelemetryConfig { log_format: LogFormat, log_filter: String });

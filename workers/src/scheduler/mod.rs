@@ -1,8 +1,10 @@
-//! The scheduler: notices what became due, and sends commands about it. It changes nothing by itself.
+//! The scheduler: notices what became due, and sends commands about it. By itself it changes nothing but what is made
+//! of other tables and could be made again.
 //!
 //! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
 //! If none runs nothing wrong happens: reads and matching exclude bids past their deadline anyway.
 
+mod daily_prices;
 mod stale_bids;
 
 use contracts::PartitionCount;
@@ -28,6 +30,6 @@ pub struct Scheduler {
 impl Scheduler {
     /// Runs every duty until shutdown.
     pub async fn run(self, partitions: PartitionCount) {
-        stale_bids::run(&self, partitions).await;
+        tokio::join!(stale_bids::run(&self, partitions), daily_prices::run(&self));
     }
 }
