@@ -16,6 +16,7 @@
 #   base + 120  bench   the markets that `make bench` measures
 # Within an instance's 40:
 #   0 MySQL   1 AMQP   2 RabbitMQ's page   3 RabbitMQ's metrics   4 Erlang distribution   5 epmd   6 Redis
+#   7 the second MySQL, where a test wants a replica
 #   10 API   11 Toss sandbox   20–26 metrics and health of gream's own processes (dev/processes)
 
 readonly DEFAULT_BASE_PORT=27600 PORTS_AN_INSTANCE=40
@@ -48,6 +49,8 @@ use_instance() { # NAME
   local first=$((base + offset))
   mysql_port=$first amqp_port=$((first + 1)) management_port=$((first + 2)) rabbitmq_metrics_port=$((first + 3))
   distribution_port=$((first + 4)) epmd_port=$((first + 5)) redis_port=$((first + 6))
+  # shellcheck disable=SC2034 # read by dev/servers/mysql.sh and replica.sh
+  mysql_name=mysql replica_port=$((first + 7))
   # shellcheck disable=SC2034 # read by dev/processes
   api_port=$((first + 10)) sandbox_port=$((first + 11)) first_admin_port=$((first + 20))
 }
@@ -115,6 +118,8 @@ print_env() {
     say "GREAM_TEST_RABBITMQ_URL=amqp://$rabbitmq:$amqp_port"
     say "GREAM_TEST_RABBITMQ_HTTP=http://$rabbitmq:$management_port"
     say "GREAM_TEST_REDIS_URL=$redis"
+    say "GREAM_TEST_REPLICA_URL=mysql://gream:$(secret mysql_password)@127.0.0.1:$replica_port"
+    say "GREAM_TEST_REPLICA_ADMIN_URL=mysql://root:$(secret mysql_root_password)@127.0.0.1:$replica_port"
     [ "$instance" != crash ] || say "GREAM_TEST_STACK=$instance"
   else
     say "DATABASE_URL=mysql://$mysql/gream"

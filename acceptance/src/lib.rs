@@ -15,6 +15,7 @@ pub mod commands;
 pub mod market;
 pub mod page;
 pub mod process;
+pub mod replica;
 pub mod servers;
 pub mod versions;
 pub mod visitor;

@@ -9,8 +9,10 @@ use crate::{
     request::upload::MAX_UPLOADS,
     signature::Signer,
 };
-use contracts::PartitionCount;
-use platform::{Clock, Config, Shutdown, cipher::AccountCipher, pictures::PictureStore, rabbitmq::Publisher};
+use contracts::{PartitionCount, UserId};
+use platform::{
+    Clock, Config, Shutdown, cipher::AccountCipher, database::Reads, pictures::PictureStore, rabbitmq::Publisher,
+};
 use sqlx::MySqlPool;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -26,6 +28,8 @@ pub(crate) struct Api {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
     pub(crate) database: MySqlPool,
+    /// Where queries are read; what decides or changes something asks `database`.
+    pub(crate) reads: Reads,
     pub(crate) publisher: Publisher,
     pub(crate) pictures: PictureStore,
     pub(crate) shutdown: Shutdown,
@@ -54,6 +58,7 @@ impl Api {
             products: KnownProducts::new(),
             waiters: Arc::new(Waiters::new(config.http.max_in_flight)),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            reads: Reads::new(&config, database.clone())?,
             config,
             clock,
             database,
@@ -61,6 +66,14 @@ impl Api {
             pictures,
             shutdown,
         })
+    }
+
+    /// Reads for `user`, or for somebody unknown, from where that may be read; likewise bounded.
+    pub(crate) async fn read<T, F>(&self, user: Option<UserId>, query: impl Fn(MySqlPool) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        self.within(self.reads.read(user, query)).await
     }
 
     /// Gives up on `work` after `database.statement_timeout_ms`: then, as when the database is away, 503.

@@ -76,6 +76,9 @@ pub enum ServeError {
     /// No key either.
     #[error(transparent)]
     Secret(#[from] UnusableSecret),
+    /// No address either.
+    #[error("database.replica_url cannot be read: {0}. Write it as mysql://user:password@host:port/database")]
+    Replica(#[from] sqlx::Error),
     /// Argon2 does not work here.
     #[error("passwords cannot be hashed on this machine: is there memory (19 MiB a hash) and randomness?")]
     Passwords,
@@ -88,10 +91,11 @@ pub async fn serve(dependencies: Dependencies, listener: TcpListener) -> Result<
     let api = Arc::new(Api::new(dependencies)?);
     tracing::info!(instance = api.instance, address = ?listener.local_addr().ok(), "serving");
     let served = server::run(listener, routes::router(api.clone()), &shutdown, grace);
+    let beside = async { tokio::join!(commands::poll::run(api.clone()), api.reads.watch(&shutdown)) };
     tokio::select! {
         () = served => (),
         // Never ends by itself; it is dropped with the last answered request.
-        () = commands::poll::run(api) => (),
+        _ = beside => (),
     }
     Ok(())
 }

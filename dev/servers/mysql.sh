@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # MySQL, or MariaDB where there is no MySQL. As durable as in production: an acknowledged commit survives a crash.
-# Sourced by dev/stack.
+# Sourced by dev/stack. Everything here is about the server mysql_name at mysql_port: see replica.sh.
 
 # The server program and which of the two it is, as "FLAVOUR PROGRAM". On Debian `mysqld` is a link to mariadbd, so
 # it is asked. Data stays with the server that made it.
@@ -11,7 +11,7 @@ mysql_program() {
     printf 'mysql %s/usr/sbin/mysqld' "$(newest_tree mysql)"
     return
   fi
-  [ ! -s "$home/mysql/made-by" ] || made=$(<"$home/mysql/made-by")
+  [ ! -s "$home/$mysql_name/made-by" ] || made=$(<"$home/$mysql_name/made-by")
   for program in mysqld mariadbd; do
     program=$(PATH=$PATH:/usr/local/sbin:/usr/sbin command -v "$program") || continue
     flavour=mysql
@@ -20,14 +20,14 @@ mysql_program() {
     printf '%s %s' "$flavour" "$program"
     return
   done
-  [ -z "$made" ] || die "the data in $home/mysql was made by $made, whose server is not on the PATH any more:" \
+  [ -z "$made" ] || die "the data in $home/$mysql_name was made by $made, whose server is not on the PATH any more:" \
     "bring it back, or forget the data with 'make clean-data'"
   die "there is neither mysqld nor mariadbd: run 'dev/stack install'"
 }
 
 mysql_start() {
-  local folder=$home/mysql found flavour program loader=() options=()
-  if ! is_alive mysql; then
+  local folder=$home/$mysql_name found flavour program loader=() options=()
+  if ! is_alive "$mysql_name"; then
     found=$(mysql_program)
     read -r flavour program <<<"$found"
     if wants_newest; then
@@ -38,9 +38,9 @@ mysql_start() {
     mysql_write_config "$flavour"
     [ -e "$folder/made-by" ] || mysql_make_data "$flavour" "${loader[@]}" "$program" --no-defaults "${options[@]}"
     rm -f "$folder"/data/mysql.sock* # MySQL believes a killed server's lock file as long as nobody reaped its pid
-    spawn mysql "$folder" "${loader[@]}" "$program" --defaults-file="$folder/my.cnf" "${options[@]}"
+    spawn "$mysql_name" "$folder" "${loader[@]}" "$program" --defaults-file="$folder/my.cnf" "${options[@]}"
   fi
-  wait_ready mysql 90 mysql_ready
+  wait_ready "$mysql_name" 90 mysql_ready
 }
 
 # The socket's name is relative to the data folder, into which the server changes: a socket's path may have 107 bytes,
@@ -49,14 +49,14 @@ mysql_write_config() { # FLAVOUR
   local as_root='' only_here='mysqlx = OFF'
   [ "$me" != root ] || as_root='user = root'
   [ "$1" = mysql ] || only_here='binlog-format = ROW'
-  cat >"$home/mysql/my.cnf" <<CONF
+  cat >"$home/$mysql_name/my.cnf" <<CONF
 [mysqld]
-datadir = "$home/mysql/data"
+datadir = "$home/$mysql_name/data"
 # Of our own: a MariaDB that starts deletes every temporary table in its folder, also another instance's in /tmp.
-tmpdir = "$home/mysql/tmp"
+tmpdir = "$home/$mysql_name/tmp"
 socket = mysql.sock
 pid-file = mysql.pid
-init-file = "$home/mysql/users.sql"
+init-file = "$home/$mysql_name/users.sql"
 bind-address = 127.0.0.1
 port = $mysql_port
 skip-name-resolve
@@ -74,7 +74,7 @@ max_binlog_size = 128M
 binlog_expire_logs_seconds = 86400
 $only_here
 CONF
-  (umask 077 && mysql_users >"$home/mysql/users.sql")
+  (umask 077 && mysql_users >"$home/$mysql_name/users.sql")
 }
 
 # Read at every start, before the first client. One statement a line.
@@ -95,7 +95,7 @@ mysql_users() {
 # A first start that was interrupted leaves no 'made-by', and begins again. Paths are relative: mariadb-install-db
 # cannot take a checkout with a blank in its path (and then fails with status 0, hence the second question).
 mysql_make_data() ( # FLAVOUR SERVER...: the server's command, to which options can be added
-  cd "$home/mysql"
+  cd "$home/$mysql_name"
   rm -rf data
   if [ "$1" = mysql ]; then
     make=("${@:2}" --user="$me" --datadir="$PWD/data" --initialize-insecure)
@@ -103,9 +103,9 @@ mysql_make_data() ( # FLAVOUR SERVER...: the server's command, to which options 
     make=(mariadb-install-db --no-defaults --user="$me" --datadir=./data --skip-test-db
       --auth-root-authentication-method=normal)
   fi
-  if ! "${make[@]}" </dev/null >>"$home/log/mysql.log" 2>&1 || [ ! -d data/mysql ]; then
-    tail -n 20 "$home/log/mysql.log" >&2
-    die "$1 could not make its data folder: the lines above are the end of $home/log/mysql.log"
+  if ! "${make[@]}" </dev/null >>"$home/log/$mysql_name.log" 2>&1 || [ ! -d data/mysql ]; then
+    tail -n 20 "$home/log/$mysql_name.log" >&2
+    die "$1 could not make its data folder: the lines above are the end of $home/log/$mysql_name.log"
   fi
   say "$1" >made-by
 )
@@ -120,5 +120,5 @@ mysql_ready() {
 }
 
 mysql_ports() { say "$mysql_port"; }
-mysql_address() { printf '127.0.0.1:%s  %s' "$mysql_port" "$(cat "$home/mysql/made-by" 2>/dev/null)"; }
-mysql_stop() { end mysql 60; }
+mysql_address() { printf '127.0.0.1:%s  %s' "$mysql_port" "$(cat "$home/$mysql_name/made-by" 2>/dev/null)"; }
+mysql_stop() { end "$mysql_name" 60; }

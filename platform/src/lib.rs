@@ -16,6 +16,7 @@ pub mod rabbitmq;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod writers;
 
 pub use clock::Clock;
 pub use config::Config;

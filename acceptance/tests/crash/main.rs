@@ -6,6 +6,7 @@
 
 mod api;
 mod read_only;
+mod replica;
 mod servers;
 mod workers;
 

@@ -36,6 +36,10 @@ fn database(url: &str) -> DatabaseConfig {
         statement_timeout_ms: 10_000,
         session_wait_timeout_s: 60,
         lock_wait_timeout_s: 2,
+        replica_url: Secret::default(),
+        replica_max_lag_ms: 2_000,
+        replica_timeout_ms: 1_000,
+        read_your_writes_ms: 4_000,
     }
 }
 

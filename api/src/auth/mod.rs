@@ -28,7 +28,10 @@ use axum::{
 };
 use contracts::{ResultCode, UserId};
 use sessions::{Role, Session};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokens::{TokenError, TokenKind};
 use uuid::Uuid;
 
@@ -44,6 +47,32 @@ pub(crate) struct Caller {
     pub(crate) user: UserId,
     pub(crate) session: Uuid,
     role: Role,
+}
+
+/// Somebody who reads what anybody may read: known if a token of ours says so, and never refused. Good for nothing but
+/// to choose where to read, since nobody asks whether the session lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader(Option<UserId>);
+
+impl Reader {
+    /// Who it is, where that is known.
+    pub(crate) fn user(self) -> Option<UserId> {
+        self.0
+    }
+}
+
+impl FromRequestParts<Shared> for Reader {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Infallible> {
+        let access = token(&parts.headers, &ACCESS_TOKEN).or_else(|| token(&parts.headers, &header::AUTHORIZATION));
+        let claims = access.and_then(|access| match api.tokens.read(access, TokenKind::Access, api.clock.now()) {
+            Ok(claims) => Some(claims.user),
+            Err(TokenError::Expired(claims)) => Some(claims.user),
+            Err(TokenError::Invalid) => None,
+        });
+        Ok(Self(claims))
+    }
 }
 
 /// A logged-in administrator.

@@ -104,6 +104,8 @@ impl Api {
             ends.0
         );
         self.within(insert.execute(&self.database)).await?;
+        // Whoever signed up a moment ago looks at points that a replica may not have yet.
+        self.reads.note_write(user, Duration::ZERO).await;
         Ok(id)
     }
 

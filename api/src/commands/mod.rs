@@ -65,6 +65,7 @@ impl Api {
         let envelope = Envelope::new(id, ask.user, ask.at, valid_until, ask.command);
 
         let wait = self.wait(wishes, kind);
+        self.reads.note_write(envelope.user, wait).await;
         let waiter = if wait.is_zero() { None } else { Some(self.register(id)?) };
         self.publish(wishes, &envelope, &routing_key, waiter.is_some()).await?;
         metrics::counter!("gream_commands_accepted_total", "kind" => kind.as_str()).increment(1);

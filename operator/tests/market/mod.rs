@@ -212,5 +212,9 @@ fn config(server_url: &str, database: &str) -> DatabaseConfig {
         statement_timeout_ms: 10_000,
         session_wait_timeout_s: 60,
         lock_wait_timeout_s: 10,
+        replica_url: Secret::default(),
+        replica_max_lag_ms: 2_000,
+        replica_timeout_ms: 1_000,
+        read_your_writes_ms: 4_000,
     }
 }

@@ -16,8 +16,9 @@ pub const DEFAULTS: &str = include_str!("default.toml");
 /// Names the file on top of the defaults.
 pub const FILE_VARIABLE: &str = "GREAM_CONFIG";
 /// `section.key` of every value that may come from a file, by `…_FILE`.
-pub const SECRETS: [&str; 7] = [
+pub const SECRETS: [&str; 8] = [
     "database.url",
+    "database.replica_url",
     "rabbitmq.url",
     "redis.url",
     "auth.jwt_secret",

@@ -81,6 +81,20 @@ fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         &format!("database.pool_max is too small for bid_worker.lanes: use at least lanes + {POOL_MARGIN}"),
     );
     refuse(
+        !(1_000..=60_000).contains(&config.database.replica_max_lag_ms),
+        "database.replica_max_lag_ms must be between 1000 and 60000: the lag is looked at twice a second, and remembered for minutes",
+    );
+    refuse(
+        config.database.read_your_writes_ms < config.database.replica_max_lag_ms,
+        "database.read_your_writes_ms is below replica_max_lag_ms: a user would not see their own command on a replica that \
+         may be that far behind; use at least replica_max_lag_ms",
+    );
+    refuse(
+        config.database.replica_timeout_ms == 0
+            || config.database.replica_timeout_ms > config.database.statement_timeout_ms,
+        "database.replica_timeout_ms must lie between 1 and statement_timeout_ms: the primary must be asked in time",
+    );
+    refuse(
         config.payment_worker.ladder().is_none(),
         "payment_worker.ladder_ms must be numbers between 100 and 86400000, comma separated",
     );

@@ -29,6 +29,10 @@ section!(DatabaseConfig {
     statement_timeout_ms: u64,
     session_wait_timeout_s: u32,
     lock_wait_timeout_s: u32,
+    replica_url: Secret,
+    replica_max_lag_ms: u64,
+    replica_timeout_ms: u64,
+    read_your_writes_ms: u64,
 });
 section!(RabbitConfig {
     url: Secret,

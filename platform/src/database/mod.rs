@@ -5,12 +5,16 @@
 
 mod failure;
 mod installation;
+mod lag;
 mod primary;
+mod reads;
+mod replica;
 
 pub use failure::{Trouble, is_duplicate, is_lock_wait, trouble};
 pub use installation::{InstallationError, check_installation, migrate};
+pub use reads::Reads;
 
-use crate::config::DatabaseConfig;
+use crate::{Secret, config::DatabaseConfig};
 use primary::Primary;
 use sqlx::{
     ConnectOptions, Connection, Executor, MySqlConnection, MySqlPool, Row,
@@ -39,7 +43,11 @@ fn session_settings(config: &DatabaseConfig) -> String {
 }
 
 fn options(config: &DatabaseConfig) -> Result<MySqlConnectOptions, sqlx::Error> {
-    Ok(MySqlConnectOptions::from_str(config.url.expose())?.disable_statement_logging())
+    options_of(&config.url)
+}
+
+fn options_of(url: &Secret) -> Result<MySqlConnectOptions, sqlx::Error> {
+    Ok(MySqlConnectOptions::from_str(url.expose())?.disable_statement_logging())
 }
 
 /// A pool that connects when it is first used, so that a process starts while the database is away.

@@ -1,0 +1,32 @@
+//! The pool of a replica: like the primary's, but nothing can be written through it, and that it is read-only is as it
+//! should be.
+
+use super::{CLEAN_UP_LIMIT, MAX_LIFETIME, is_usable, options_of, session_settings, within};
+use crate::config::DatabaseConfig;
+use sqlx::{Executor, MySqlPool, mysql::MySqlPoolOptions};
+use std::time::Duration;
+
+/// The configured replica's pool, which connects when it is first used; `None` where none is configured.
+pub(super) fn pool(config: &DatabaseConfig) -> Result<Option<MySqlPool>, sqlx::Error> {
+    if config.replica_url.expose().is_empty() {
+        return Ok(None);
+    }
+    let settings = format!("{}; SET SESSION TRANSACTION READ ONLY", session_settings(config));
+    let pool = MySqlPoolOptions::new()
+        .max_connections(config.pool_max)
+        .acquire_timeout(Duration::from_millis(config.replica_timeout_ms))
+        .max_lifetime(MAX_LIFETIME)
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move { connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(settings))).await.map(drop) })
+        })
+        .before_acquire(|connection, met| Box::pin(async move { Ok(is_usable(connection, met.idle_for).await) }))
+        // A query that was given up leaves its answer behind: whoever borrows the connection next must not get it.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                within(CLEAN_UP_LIMIT, connection.execute(sqlx::raw_sql("ROLLBACK"))).await.map(|_| true)
+            })
+        });
+    Ok(Some(pool.connect_lazy_with(options_of(&config.replica_url)?)))
+}
