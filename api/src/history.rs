@@ -1,17 +1,19 @@
-//! The caller's own bids and trades, newest first.
+//! The caller's own bids and trades, newest first, by pages.
 
 use crate::{
     auth::Caller,
     context::Shared,
     envelope::{Answer, Failure},
+    request::Query,
     seoul::{local, local_end},
 };
 use axum::extract::State;
 use contracts::UnixMs;
 use serde::Serialize;
+use sqlx::MySqlPool;
 
-/// Rows in one answer.
-const MAX_ROWS: i64 = 500;
+/// Rows in an answer to a client that names no page.
+const UNPAGED: i64 = 500;
 
 /// Something the caller bought.
 #[derive(Serialize)]
@@ -74,15 +76,26 @@ pub(crate) struct Selling {
 }
 
 /// `GET /api/buy/history/end`.
-pub(crate) async fn bought(State(api): State<Shared>, caller: Caller) -> Result<Answer<Vec<Bought>>, Failure> {
-    let read = sqlx::query!(
-        "SELECT o.order_id, o.traded_at_ms, o.price, o.final_price, o.product_id, p.brand, p.name, o.gifticon_id
-         FROM orders o JOIN products p ON p.product_id = o.product_id
-         WHERE o.buyer_id = ? ORDER BY o.traded_at_ms DESC, o.order_id DESC LIMIT ?",
-        caller.user.0,
-        MAX_ROWS
-    );
-    let rows = api.within(read.fetch_all(&api.database)).await?;
+pub(crate) async fn bought(
+    State(api): State<Shared>,
+    caller: Caller,
+    Query(mut query): Query,
+) -> Result<Answer<Vec<Bought>>, Failure> {
+    let page = query.page(UNPAGED);
+    query.valid()?;
+    let read = |db: MySqlPool| async move {
+        sqlx::query!(
+            "SELECT o.order_id, o.traded_at_ms, o.price, o.final_price, o.product_id, p.brand, p.name, o.gifticon_id
+             FROM orders o JOIN products p ON p.product_id = o.product_id
+             WHERE o.buyer_id = ? ORDER BY o.traded_at_ms DESC, o.order_id DESC LIMIT ? OFFSET ?",
+            caller.user.0,
+            page.size,
+            page.offset
+        )
+        .fetch_all(&db)
+        .await
+    };
+    let rows = api.read(Some(caller.user), read).await?;
     let bought = rows.into_iter().map(|row| Bought {
         order_id: row.order_id,
         order_created_at: local(UnixMs(row.traded_at_ms)),
@@ -98,31 +111,54 @@ pub(crate) async fn bought(State(api): State<Shared>, caller: Caller) -> Result<
 }
 
 /// `GET /api/buy/history/onprogress`.
-pub(crate) async fn buying(State(api): State<Shared>, caller: Caller) -> Result<Answer<Vec<Buying>>, Failure> {
-    let read = sqlx::query_as!(
-        Buying,
-        "SELECT b.bid_id AS buy_id, b.product_id, p.brand AS product_brand, p.name AS product_name, b.coupon_id,
-                c.name AS coupon_name, b.price, b.hold AS discount_price
-         FROM bids b JOIN products p ON p.product_id = b.product_id LEFT JOIN coupons c ON c.coupon_id = b.coupon_id
-         WHERE b.user_id = ? AND b.state = 'open' AND b.side = 'buy' AND b.deadline_ms > ?
-         ORDER BY b.placed_at_ms DESC, b.bid_id DESC LIMIT ?",
-        caller.user.0,
-        api.clock.now().0,
-        MAX_ROWS
-    );
-    Ok(Answer(api.within(read.fetch_all(&api.database)).await?))
+pub(crate) async fn buying(
+    State(api): State<Shared>,
+    caller: Caller,
+    Query(mut query): Query,
+) -> Result<Answer<Vec<Buying>>, Failure> {
+    let page = query.page(UNPAGED);
+    query.valid()?;
+    let now = api.clock.now().0;
+    let read = |db: MySqlPool| async move {
+        sqlx::query_as!(
+            Buying,
+            "SELECT b.bid_id AS buy_id, b.product_id, p.brand AS product_brand, p.name AS product_name, b.coupon_id,
+                    c.name AS coupon_name, b.price, b.hold AS discount_price
+             FROM bids b JOIN products p ON p.product_id = b.product_id LEFT JOIN coupons c ON c.coupon_id = b.coupon_id
+             WHERE b.user_id = ? AND b.state = 'open' AND b.side = 'buy' AND b.deadline_ms > ?
+             ORDER BY b.placed_at_ms DESC, b.bid_id DESC LIMIT ? OFFSET ?",
+            caller.user.0,
+            now,
+            page.size,
+            page.offset
+        )
+        .fetch_all(&db)
+        .await
+    };
+    Ok(Answer(api.read(Some(caller.user), read).await?))
 }
 
 /// `GET /api/sell/history/end`.
-pub(crate) async fn sold(State(api): State<Shared>, caller: Caller) -> Result<Answer<Vec<Sold>>, Failure> {
-    let read = sqlx::query!(
-        "SELECT o.order_id, o.traded_at_ms, o.final_price, o.product_id, p.brand, p.name, o.gifticon_id
-         FROM orders o JOIN products p ON p.product_id = o.product_id
-         WHERE o.seller_id = ? ORDER BY o.traded_at_ms DESC, o.order_id DESC LIMIT ?",
-        caller.user.0,
-        MAX_ROWS
-    );
-    let rows = api.within(read.fetch_all(&api.database)).await?;
+pub(crate) async fn sold(
+    State(api): State<Shared>,
+    caller: Caller,
+    Query(mut query): Query,
+) -> Result<Answer<Vec<Sold>>, Failure> {
+    let page = query.page(UNPAGED);
+    query.valid()?;
+    let read = |db: MySqlPool| async move {
+        sqlx::query!(
+            "SELECT o.order_id, o.traded_at_ms, o.final_price, o.product_id, p.brand, p.name, o.gifticon_id
+             FROM orders o JOIN products p ON p.product_id = o.product_id
+             WHERE o.seller_id = ? ORDER BY o.traded_at_ms DESC, o.order_id DESC LIMIT ? OFFSET ?",
+            caller.user.0,
+            page.size,
+            page.offset
+        )
+        .fetch_all(&db)
+        .await
+    };
+    let rows = api.read(Some(caller.user), read).await?;
     let sold = rows.into_iter().map(|row| Sold {
         order_id: row.order_id,
         traded_date: local(UnixMs(row.traded_at_ms)),
@@ -136,17 +172,29 @@ pub(crate) async fn sold(State(api): State<Shared>, caller: Caller) -> Result<An
 }
 
 /// `GET /api/sell/history/onprogress`.
-pub(crate) async fn selling(State(api): State<Shared>, caller: Caller) -> Result<Answer<Vec<Selling>>, Failure> {
-    let read = sqlx::query!(
-        "SELECT b.bid_id, b.price, b.placed_at_ms, b.deadline_ms, b.product_id, p.brand, p.name, b.gifticon_id
-         FROM bids b JOIN products p ON p.product_id = b.product_id
-         WHERE b.user_id = ? AND b.state = 'open' AND b.side = 'sell' AND b.deadline_ms > ?
-         ORDER BY b.placed_at_ms DESC, b.bid_id DESC LIMIT ?",
-        caller.user.0,
-        api.clock.now().0,
-        MAX_ROWS
-    );
-    let rows = api.within(read.fetch_all(&api.database)).await?;
+pub(crate) async fn selling(
+    State(api): State<Shared>,
+    caller: Caller,
+    Query(mut query): Query,
+) -> Result<Answer<Vec<Selling>>, Failure> {
+    let page = query.page(UNPAGED);
+    query.valid()?;
+    let now = api.clock.now().0;
+    let read = |db: MySqlPool| async move {
+        sqlx::query!(
+            "SELECT b.bid_id, b.price, b.placed_at_ms, b.deadline_ms, b.product_id, p.brand, p.name, b.gifticon_id
+             FROM bids b JOIN products p ON p.product_id = b.product_id
+             WHERE b.user_id = ? AND b.state = 'open' AND b.side = 'sell' AND b.deadline_ms > ?
+             ORDER BY b.placed_at_ms DESC, b.bid_id DESC LIMIT ? OFFSET ?",
+            caller.user.0,
+            now,
+            page.size,
+            page.offset
+        )
+        .fetch_all(&db)
+        .await
+    };
+    let rows = api.read(Some(caller.user), read).await?;
     let selling = rows.into_iter().map(|row| Selling {
         sell_id: row.bid_id,
         sell_price: row.price,

@@ -16,6 +16,7 @@ mod auth;
 mod buy;
 mod commands;
 mod context;
+mod coupons;
 mod envelope;
 mod history;
 mod layers;

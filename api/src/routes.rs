@@ -4,9 +4,10 @@ use crate::{
     admin, auth, buy,
     commands::status,
     context::Shared,
+    coupons,
     envelope::Failure,
     history, layers, payments, pictures,
-    products::{list, market},
+    products::{likes, list, market, prices},
     refunds,
     request::upload::MAX_BYTES_BESIDE_FILE,
     sell, telemetry,
@@ -31,6 +32,7 @@ pub(crate) fn router(api: Shared) -> Router {
         .merge(users())
         .merge(products())
         .merge(bids())
+        .merge(coupons())
         .merge(payments())
         .merge(administration())
         .merge(operations())
@@ -67,6 +69,10 @@ fn products() -> Router<Shared> {
         .route("/api/products/{id}/trade", get(market::trades))
         .route("/api/products/{id}/sell", get(market::sell_levels))
         .route("/api/products/{id}/buy", get(market::buy_levels))
+        .route("/api/products/{id}/prices", get(prices::daily))
+        .route("/api/products/{id}/like", post(likes::like))
+        .route("/api/products/{id}/dislike", delete(likes::dislike))
+        .route("/api/products/likes", get(likes::list))
 }
 
 fn bids() -> Router<Shared> {
@@ -79,6 +85,13 @@ fn bids() -> Router<Shared> {
         .route("/api/sell/bid/{id}", delete(sell::cancel))
         .route("/api/sell/history/end", get(history::sold))
         .route("/api/sell/history/onprogress", get(history::selling))
+}
+
+fn coupons() -> Router<Shared> {
+    Router::new()
+        .route("/api/coupons", get(coupons::available))
+        .route("/api/coupons/used", get(coupons::used))
+        .route("/api/admin/coupon", post(coupons::grant))
 }
 
 fn payments() -> Router<Shared> {

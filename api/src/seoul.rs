@@ -12,6 +12,7 @@ const MILLIS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]");
 const NANOS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]");
+const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 
 /// `2024-01-30T12:34:56.123`.
 pub(crate) fn local(at: UnixMs) -> String {
@@ -21,6 +22,11 @@ pub(crate) fn local(at: UnixMs) -> String {
 /// The last nanosecond before an exclusive deadline: `2024-01-30T23:59:59.999999999`.
 pub(crate) fn local_end(deadline: UnixMs) -> String {
     text(i128::from(deadline.0) * 1_000_000 - 1, NANOS)
+}
+
+/// `2024-01-30`.
+pub(crate) fn local_date(at: UnixMs) -> String {
+    text(i128::from(at.0) * 1_000_000, DATE)
 }
 
 /// Empty past the years that four digits can name; no stored instant is.
@@ -40,6 +46,8 @@ mod tests {
         // 2024-01-30T03:34:56.123Z
         assert_eq!(local(UnixMs(1_706_585_696_123)), "2024-01-30T12:34:56.123");
         assert_eq!(local(UnixMs(1_706_585_696_000)), "2024-01-30T12:34:56.000");
+        assert_eq!(local_date(UnixMs(1_706_540_400_000 - 1)), "2024-01-29");
+        assert_eq!(local_date(UnixMs(1_706_540_400_000)), "2024-01-30");
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub const ROWS: u64 = 20_000;
 pub type Tables = BTreeMap<String, u64>;
 
 /// `n` runs from 0; ids are a million and more, so that they are nobody else's.
-const TABLES: [(&str, &str); 14] = [
+const TABLES: [(&str, &str); 17] = [
     (
         "users (user_id, login_id, nickname, role, provider, created_at_ms)",
         "1000000 + n, CONCAT('crowd', n), CONCAT('crowd', n), 'user', 'local', n",
@@ -39,6 +39,15 @@ const TABLES: [(&str, &str); 14] = [
     (
         "coupons (coupon_id, user_id, name, discount_type, discount, state, created_at_ms)",
         "1000000 + n, 1000000 + n % 5000, 'crowd', 'FIX', 100, ELT(1 + n % 3, 'available', 'reserved', 'used'), n",
+    ),
+    (
+        "coupon_entries (coupon_id, step, reference, command_id, created_at_ms)",
+        "1000000 + n, 'granted', 'user:1', NULL, n",
+    ),
+    ("likes (user_id, product_id, created_at_ms)", "1000000 + n % 5000, 1000000 + n, n"),
+    (
+        "daily_prices (product_id, seoul_day, first_price, high_price, low_price, last_price, trades, last_order_id)",
+        "1000000 + n % 2000, n, 1000, 1000, 1000, 1000, 1, 1000000 + n",
     ),
     (
         "gifticons (gifticon_id, owner_id, product_id, picture_key, picture_sha256, command_id, created_at_ms)",

@@ -22,10 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::LocalSet;
 
 /// Tables whose rows do not become more with users, trades or time. To scan them is the best plan.
-const SMALL: [(&str, &str); 4] = [
+const SMALL: [(&str, &str); 5] = [
     ("_sqlx_migrations", "one row a migration"),
     ("installation", "one row"),
     ("partitions", "one row a partition, fixed when the database is made"),
+    ("replica_heartbeat", "one row"),
     ("worker_presence", "one row a living worker; the dead ones' are deleted"),
 ];
 
@@ -37,7 +38,7 @@ const MEANT: [(&str, &str, &str); 1] = [(
 )];
 
 /// What the bid worker and others put together as text, which no list names: the traffic must have led to each.
-const MUST_RUN: [&str; 20] = [
+const MUST_RUN: [&str; 21] = [
     "FROM partitions WHERE partition_id IN (?) ORDER BY partition_id FOR UPDATE",
     "FROM commands WHERE command_id IN (?) ORDER BY command_id FOR UPDATE",
     "UPDATE partitions SET epoch",
@@ -54,6 +55,7 @@ const MUST_RUN: [&str; 20] = [
     "INSERT INTO outbox",
     "ON DUPLICATE KEY UPDATE available",
     "UPDATE coupons SET state",
+    "INSERT INTO coupon_entries",
     "SELECT attempts FROM commands WHERE command_id",
     "UPDATE commands SET attempts = attempts - ?",
     "FROM commands WHERE state IN (?) AND command_id IN (?)",

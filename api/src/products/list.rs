@@ -1,17 +1,19 @@
-//! The catalogue.
+//! The catalogue: found by parts of names, sorted, by pages.
 
 use crate::{
+    auth::Reader,
     context::{Api, Shared},
     envelope::{Answer, Failure},
     pictures::product_picture_address,
-    request::{PathId, Query},
+    request::{PathId, Query, query::Page},
 };
 use axum::extract::State;
 use contracts::ResultCode;
 use serde::Serialize;
+use sqlx::MySqlPool;
 
-/// Products in one answer.
-const MAX_LISTED: i64 = 1_000;
+/// Products in an answer to a client that names no page.
+const UNPAGED: i64 = 1_000;
 /// Longer filters match no name.
 const MAX_FILTER_CHARS: usize = 200;
 
@@ -29,36 +31,119 @@ pub(crate) struct Product {
 
 impl Product {
     fn with_full_address(mut self, api: &Api) -> Self {
-        self.image_url = product_picture_address(&api.config.http.public_url, &self.image_url);
+        self.image_url = address_of(api, &self.image_url);
         self
     }
 }
 
+/// The full address of a product's picture.
+pub(super) fn address_of(api: &Api, stored: &str) -> String {
+    product_picture_address(&api.config.http.public_url, stored)
+}
+
+/// In which order products are listed; ties, in the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Added,
+    Newest,
+    Cheapest,
+    Dearest,
+    Name,
+    NameDescending,
+    Brand,
+    BrandDescending,
+}
+
+impl Sort {
+    /// From `sort=FIELD` or `sort=FIELD,asc|desc`, as Spring writes it.
+    fn parse(text: &str) -> Result<Self, ResultCode> {
+        let (field, direction) = text.split_once(',').unwrap_or((text, "asc"));
+        let ascending = match direction {
+            "asc" => true,
+            "desc" => false,
+            _ => return Err(ResultCode::BadSortOrder),
+        };
+        Ok(match (field, ascending) {
+            ("id", true) => Sort::Added,
+            ("id", false) => Sort::Newest,
+            ("price", true) => Sort::Cheapest,
+            ("price", false) => Sort::Dearest,
+            ("name", true) => Sort::Name,
+            ("name", false) => Sort::NameDescending,
+            ("brand", true) => Sort::Brand,
+            ("brand", false) => Sort::BrandDescending,
+            _ => return Err(ResultCode::BadSortOrder),
+        })
+    }
+}
+
+/// What is looked for.
+struct Wanted {
+    brand: String,
+    name: String,
+    page: Page,
+}
+
 /// The products whose brand and name contain the filters.
-pub(crate) async fn list(State(api): State<Shared>, Query(mut query): Query) -> Result<Answer<Vec<Product>>, Failure> {
-    let [brand, name] = ["brand", "name"].map(|filter| query.optional_text(filter, MAX_FILTER_CHARS));
+pub(crate) async fn list(
+    State(api): State<Shared>,
+    reader: Reader,
+    Query(mut query): Query,
+) -> Result<Answer<Vec<Product>>, Failure> {
+    let [brand, name, sort] = ["brand", "name", "sort"].map(|text| query.optional_text(text, MAX_FILTER_CHARS));
+    let page = query.page(UNPAGED);
     query.valid()?;
-    let read = sqlx::query_as!(
-        Product,
-        "SELECT product_id AS id, brand, name, image_url, description, price FROM products
-         WHERE brand LIKE ? ESCAPE '|' AND name LIKE ? ESCAPE '|' ORDER BY product_id LIMIT ?",
-        containing(brand.as_deref()),
-        containing(name.as_deref()),
-        MAX_LISTED
-    );
-    let products = api.within(read.fetch_all(&api.database)).await?;
+    let sort = sort.filter(|sort| !sort.is_empty()).map_or(Ok(Sort::Added), |sort| Sort::parse(&sort))?;
+    let wanted = Wanted { brand: containing(brand.as_deref()), name: containing(name.as_deref()), page };
+    let wanted = &wanted;
+    let products = api.read(reader.user(), |db: MySqlPool| async move { find(&db, sort, wanted).await }).await?;
     Ok(Answer(products.into_iter().map(|product| product.with_full_address(&api)).collect()))
 }
 
+async fn find(database: &MySqlPool, sort: Sort, wanted: &Wanted) -> Result<Vec<Product>, sqlx::Error> {
+    /// One statement an order, so that each is checked when it is compiled.
+    macro_rules! in_order {
+        ($order:literal) => {
+            sqlx::query_as!(
+                Product,
+                "SELECT product_id AS id, brand, name, image_url, description, price FROM products
+                 WHERE brand LIKE ? ESCAPE '|' AND name LIKE ? ESCAPE '|' ORDER BY "
+                    + $order
+                    + " LIMIT ? OFFSET ?",
+                wanted.brand,
+                wanted.name,
+                wanted.page.size,
+                wanted.page.offset
+            )
+            .fetch_all(database)
+            .await
+        };
+    }
+    match sort {
+        Sort::Added => in_order!("product_id"),
+        Sort::Newest => in_order!("product_id DESC"),
+        Sort::Cheapest => in_order!("price, product_id"),
+        Sort::Dearest => in_order!("price DESC, product_id"),
+        Sort::Name => in_order!("name, product_id"),
+        Sort::NameDescending => in_order!("name DESC, product_id"),
+        Sort::Brand => in_order!("brand, product_id"),
+        Sort::BrandDescending => in_order!("brand DESC, product_id"),
+    }
+}
+
 /// One product.
-pub(crate) async fn detail(State(api): State<Shared>, id: PathId) -> Result<Answer<Product>, Failure> {
+pub(crate) async fn detail(State(api): State<Shared>, reader: Reader, id: PathId) -> Result<Answer<Product>, Failure> {
     let id = id.known().ok_or(ResultCode::ProductNotFound)?;
-    let read = sqlx::query_as!(
-        Product,
-        "SELECT product_id AS id, brand, name, image_url, description, price FROM products WHERE product_id = ?",
-        id
-    );
-    let product = api.within(read.fetch_optional(&api.database)).await?;
+    let read = |db: MySqlPool| async move {
+        sqlx::query_as!(
+            Product,
+            "SELECT product_id AS id, brand, name, image_url, description, price FROM products WHERE product_id = ?",
+            id
+        )
+        .fetch_optional(&db)
+        .await
+    };
+    let product = api.read(reader.user(), read).await?;
     Ok(Answer(product.ok_or(ResultCode::ProductNotFound)?.with_full_address(&api)))
 }
 
@@ -80,6 +165,16 @@ fn containing(filter: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_is_known_or_refused() {
+        assert_eq!(Sort::parse("id"), Ok(Sort::Added));
+        assert_eq!(Sort::parse("price,desc"), Ok(Sort::Dearest));
+        assert_eq!(Sort::parse("brand,asc"), Ok(Sort::Brand));
+        for wrong in ["", "prices", "price,", "price,DESC", "price,desc,name", "price;DROP TABLE products", "ID"] {
+            assert_eq!(Sort::parse(wrong), Err(ResultCode::BadSortOrder), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_filter_stands_for_itself() {

@@ -1,6 +1,7 @@
 //! A product's market: price levels of its open bids, and its trades.
 
 use crate::{
+    auth::Reader,
     context::Shared,
     envelope::{Answer, Failure},
     request::{PathId, Query},
@@ -9,9 +10,10 @@ use crate::{
 use axum::extract::State;
 use contracts::UnixMs;
 use serde::Serialize;
+use sqlx::MySqlPool;
 
-/// Trades in one answer, newest first.
-const MAX_TRADES: i64 = 100;
+/// Trades in an answer to a client that names no page.
+const UNPAGED_TRADES: i64 = 100;
 
 /// Sell bids of one price.
 #[derive(Serialize)]
@@ -44,56 +46,81 @@ pub(crate) struct Trade {
 /// What is offered, lowest price first. A bid past its deadline is not on offer, whether or not it was retired yet.
 pub(crate) async fn sell_levels(
     State(api): State<Shared>,
+    reader: Reader,
     id: PathId,
     Query(mut query): Query,
 ) -> Result<Answer<Vec<SellLevel>>, Failure> {
-    let page = query.page();
+    let page = query.levels_page();
     query.valid()?;
     let product = api.product(id).await?;
-    let read = sqlx::query_as!(
-        SellLevel,
-        r#"SELECT book_price AS "sell_price!", COUNT(*) AS quantity FROM bids
-         WHERE product_id = ? AND side = 'sell' AND state = 'open' AND deadline_ms > ?
-         GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
-        product.0,
-        api.clock.now().0,
-        page.size,
-        page.offset
-    );
-    Ok(Answer(api.within(read.fetch_all(&api.database)).await?))
+    let now = api.clock.now().0;
+    let read = |db: MySqlPool| async move {
+        sqlx::query_as!(
+            SellLevel,
+            r#"SELECT book_price AS "sell_price!", COUNT(*) AS quantity FROM bids
+             WHERE product_id = ? AND side = 'sell' AND state = 'open' AND deadline_ms > ?
+             GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
+            product.0,
+            now,
+            page.size,
+            page.offset
+        )
+        .fetch_all(&db)
+        .await
+    };
+    Ok(Answer(api.read(reader.user(), read).await?))
 }
 
 /// What is wanted, highest price first; likewise.
 pub(crate) async fn buy_levels(
     State(api): State<Shared>,
+    reader: Reader,
     id: PathId,
     Query(mut query): Query,
 ) -> Result<Answer<Vec<BuyLevel>>, Failure> {
-    let page = query.page();
+    let page = query.levels_page();
     query.valid()?;
     let product = api.product(id).await?;
-    let read = sqlx::query_as!(
-        BuyLevel,
-        r#"SELECT -book_price AS "buy_price!: i64", COUNT(*) AS quantity FROM bids
-         WHERE product_id = ? AND side = 'buy' AND state = 'open' AND deadline_ms > ?
-         GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
-        product.0,
-        api.clock.now().0,
-        page.size,
-        page.offset
-    );
-    Ok(Answer(api.within(read.fetch_all(&api.database)).await?))
+    let now = api.clock.now().0;
+    let read = |db: MySqlPool| async move {
+        sqlx::query_as!(
+            BuyLevel,
+            r#"SELECT -book_price AS "buy_price!: i64", COUNT(*) AS quantity FROM bids
+             WHERE product_id = ? AND side = 'buy' AND state = 'open' AND deadline_ms > ?
+             GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
+            product.0,
+            now,
+            page.size,
+            page.offset
+        )
+        .fetch_all(&db)
+        .await
+    };
+    Ok(Answer(api.read(reader.user(), read).await?))
 }
 
 /// The last trades. A product's orders are numbered by one sequence, so the newest has the highest number.
-pub(crate) async fn trades(State(api): State<Shared>, id: PathId) -> Result<Answer<Vec<Trade>>, Failure> {
+pub(crate) async fn trades(
+    State(api): State<Shared>,
+    reader: Reader,
+    id: PathId,
+    Query(mut query): Query,
+) -> Result<Answer<Vec<Trade>>, Failure> {
+    let page = query.page(UNPAGED_TRADES);
+    query.valid()?;
     let product = api.product(id).await?;
-    let read = sqlx::query!(
-        "SELECT order_id, final_price, traded_at_ms FROM orders WHERE product_id = ? ORDER BY order_id DESC LIMIT ?",
-        product.0,
-        MAX_TRADES
-    );
-    let rows = api.within(read.fetch_all(&api.database)).await?;
+    let read = |db: MySqlPool| async move {
+        sqlx::query!(
+            "SELECT order_id, final_price, traded_at_ms FROM orders WHERE product_id = ?
+             ORDER BY order_id DESC LIMIT ? OFFSET ?",
+            product.0,
+            page.size,
+            page.offset
+        )
+        .fetch_all(&db)
+        .await
+    };
+    let rows = api.read(reader.user(), read).await?;
     let trade = |id, final_price, at| Trade { id, final_price, trade_date: local(UnixMs(at)) };
     Ok(Answer(rows.into_iter().map(|row| trade(row.order_id, row.final_price, row.traded_at_ms)).collect()))
 }

@@ -81,8 +81,7 @@ async fn logged_in(api: &Api, found: Found) -> Result<Response, Failure> {
             Role::User => "사용자",
         },
         provider: found.provider.to_ascii_uppercase(),
-        // Likes come with issue 3; until then nobody can like anything.
-        like_product_ids: Vec::new(),
+        like_product_ids: api.liked_by(found.user).await?,
     };
     let mut response = Answer(answer).into_response();
     response.headers_mut().insert(ACCESS_TOKEN, bearer(&pair.access)?);

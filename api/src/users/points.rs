@@ -7,6 +7,7 @@ use crate::{
 };
 use axum::extract::State;
 use serde::Serialize;
+use sqlx::MySqlPool;
 
 #[derive(Serialize)]
 pub(crate) struct Points {
@@ -15,7 +16,9 @@ pub(crate) struct Points {
 
 /// The caller's available points.
 pub(crate) async fn get(State(api): State<Shared>, caller: Caller) -> Result<Answer<Points>, Failure> {
-    let read = sqlx::query_scalar!("SELECT available FROM balances WHERE user_id = ?", caller.user.0);
-    let point = api.within(read.fetch_optional(&api.database)).await?.unwrap_or(0);
+    let read = |db: MySqlPool| async move {
+        sqlx::query_scalar!("SELECT available FROM balances WHERE user_id = ?", caller.user.0).fetch_optional(&db).await
+    };
+    let point = api.read(Some(caller.user), read).await?.unwrap_or(0);
     Ok(Answer(Points { point }))
 }
