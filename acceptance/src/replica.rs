@@ -3,6 +3,9 @@
 use crate::{Servers, versions::Versions};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row, raw_sql};
 
+/// Who replicates.
+const USER: &str = "replicator";
+
 /// The stack's second database server, while a test uses it.
 pub struct Replica {
     servers: Servers,
@@ -21,20 +24,25 @@ impl Replica {
 
     async fn follow(&self) {
         let mut primary = self.servers.database_administrator().await;
+        let url: reqwest::Url = variable("GREAM_TEST_DATABASE_ADMIN_URL").parse().expect("a URL");
+        // MySQL takes no longer one.
+        let password = url.password().and_then(|password| password.get(..32)).expect("32 characters");
+        let user = format!(
+            "CREATE USER IF NOT EXISTS {USER}@'127.0.0.1' IDENTIFIED BY '{password}'; \
+             GRANT REPLICATION SLAVE ON *.* TO {USER}@'127.0.0.1'"
+        );
+        raw_sql(AssertSqlSafe(user)).execute(&mut primary).await.expect("a user who may replicate");
         let status = if self.is_mariadb { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" };
         let status = raw_sql(status).fetch_one(&mut primary).await.expect("the primary's position");
         let file: String = status.try_get(0).expect("a file");
         // Unsigned on both, of different widths.
         let position = status.try_get::<u64, _>(1).or_else(|_| status.try_get::<u32, _>(1).map(u64::from));
-        let url: reqwest::Url = variable("GREAM_TEST_DATABASE_ADMIN_URL").parse().expect("a URL");
         let (source, more) = if self.is_mariadb { ("MASTER", "") } else { ("SOURCE", ", GET_SOURCE_PUBLIC_KEY = 1") };
         let change = if self.is_mariadb { "CHANGE MASTER TO" } else { "CHANGE REPLICATION SOURCE TO" };
         let to = format!(
-            "{source}_HOST = '127.0.0.1', {source}_PORT = {}, {source}_USER = '{}', {source}_PASSWORD = '{}', \
+            "{source}_HOST = '127.0.0.1', {source}_PORT = {}, {source}_USER = '{USER}', {source}_PASSWORD = '{password}', \
              {source}_LOG_FILE = '{file}', {source}_LOG_POS = {}{more}",
             url.port().expect("a port"),
-            url.username(),
-            url.password().expect("a password"),
             position.expect("a position")
         );
         let word = self.word();
@@ -68,10 +76,8 @@ impl Replica {
     pub async fn ask(&self, sql: String) {
         let mut replica =
             MySqlConnection::connect(&variable("GREAM_TEST_REPLICA_ADMIN_URL")).await.expect("it answers");
-        raw_sql(AssertSqlSafe(sql.clone()))
-            .execute(&mut replica)
-            .await
-            .unwrap_or_else(|error| panic!("{error}: {sql}"));
+        let head: String = sql.chars().take(60).collect();
+        raw_sql(AssertSqlSafe(sql)).execute(&mut replica).await.unwrap_or_else(|error| panic!("{error}: {head}…"));
     }
 
     fn word(&self) -> &'static str {

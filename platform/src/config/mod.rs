@@ -199,6 +199,9 @@ mod tests {
         assert!(refusal(&[("GREAM__ACCOUNT_CIPHER__KEY", "xyz")]).contains("account_cipher.key"));
         assert!(refusal(&[("GREAM__PAYMENT_WORKER__LADDER_MS", "1,zwei")]).contains("ladder_ms"));
         assert!(refusal(&[("GREAM__DATABASE__POOL_MAX", "2")]).contains("database.pool_max"));
+        assert!(refusal(&[("GREAM__DATABASE__REPLICA_MAX_LAG_MS", "999")]).contains("database.replica_max_lag_ms"));
+        assert!(refusal(&[("GREAM__DATABASE__READ_YOUR_WRITES_MS", "1999")]).contains("database.read_your_writes_ms"));
+        assert!(refusal(&[("GREAM__DATABASE__REPLICA_TIMEOUT_MS", "0")]).contains("database.replica_timeout_ms"));
     }
 
     #[test]

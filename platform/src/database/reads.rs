@@ -67,11 +67,7 @@ impl Reads {
         }
     }
 
-    /// Where to read for `user`, or for somebody unknown.
-    pub async fn pool_for(&self, user: Option<UserId>) -> &MySqlPool {
-        self.replica_for(user).await.map_or(&self.primary, |replica| &replica.pool)
-    }
-
+    /// The replica, where `user` (or somebody unknown) may read it now.
     async fn replica_for(&self, user: Option<UserId>) -> Option<&Replica> {
         let replica = self.replica.as_deref().filter(|replica| replica.is_well.load(Ordering::Relaxed))?;
         match user {

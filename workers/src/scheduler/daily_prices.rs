@@ -46,9 +46,9 @@ async fn look(scheduler: &Scheduler, limit: Duration, after: ProductId) -> Resul
     let read = sqlx::query!(
         r#"SELECT p.product_id,
                   (SELECT o.order_id FROM orders o WHERE o.product_id = p.product_id
-                   ORDER BY o.order_id DESC LIMIT 1) AS "newest: i64",
+                   ORDER BY o.order_id DESC LIMIT 1) AS "newest?: i64",
                   (SELECT d.last_order_id FROM daily_prices d WHERE d.product_id = p.product_id
-                   ORDER BY d.seoul_day DESC LIMIT 1) AS "rolled_up: i64"
+                   ORDER BY d.seoul_day DESC LIMIT 1) AS "rolled_up?: i64"
            FROM products p WHERE p.product_id > ? ORDER BY p.product_id LIMIT ?"#,
         after.0,
         PRODUCTS_A_LOOK
