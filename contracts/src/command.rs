@@ -11,12 +11,13 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
+use utoipa::ToSchema;
 
 /// The envelope version that this build writes and understands.
 pub const ENVELOPE_VERSION: u32 = 1;
 
 /// Which side of the order book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Somebody wants to buy.
@@ -45,7 +46,7 @@ impl Side {
 }
 
 /// A gifticon's picture, stored before the command was sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Picture {
     /// Where the object store keeps it. Not part of the fingerprint: a retry stores the same picture elsewhere.
@@ -55,7 +56,7 @@ pub struct Picture {
 }
 
 /// What is asked. The tag is [`Kind`]; the body's fields are those of the variant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", content = "body", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Offer to buy at `price` or less until `deadline`.
@@ -333,7 +334,7 @@ impl<'de> Deserialize<'de> for Fingerprint {
 }
 
 /// A command on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Envelope {
     /// Its identity, and its effect's.
     pub id: CommandId,
@@ -346,6 +347,7 @@ pub struct Envelope {
     /// Met at or after this instant, it is rejected as expired. `None`: it stays valid.
     pub valid_until: Option<UnixMs>,
     /// What was asked, as a hash.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub fingerprint: Fingerprint,
     /// What is asked: the fields `kind` and `body`.
     #[serde(flatten)]

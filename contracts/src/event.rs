@@ -10,9 +10,10 @@ use crate::{
     time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A buyer and a seller met.
@@ -68,7 +69,7 @@ pub enum Event {
 }
 
 /// An event on the wire: the event's own fields beside the command that caused it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Caused {
     /// Which command caused it.
     pub command_id: CommandId,

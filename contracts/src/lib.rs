@@ -5,6 +5,7 @@
 //! API, the workers, the operator's tools and `rabbitmq/definitions.json` cannot drift apart.
 //! Doesn't: decide anything about the market. The rules are in `domain`.
 
+pub mod asyncapi;
 pub mod client_journal;
 pub mod command;
 pub mod dead_letter;

@@ -13,9 +13,10 @@
 use crate::{command::Fingerprint, id::CommandId, result_code::ResultCode, time::UnixMs};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 /// Where a command stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CommandState {
     /// Durable on its queue, not yet met by a worker.
@@ -71,11 +72,12 @@ impl FromStr for CommandState {
 pub struct UnknownState(pub String);
 
 /// How a command ended. Published to the waiting API instance, and stored in `commands`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Outcome {
     /// Which command.
     pub id: CommandId,
     /// Of the request that was carried out: whoever sent another body under this id gets 422.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub fingerprint: Fingerprint,
     /// One of the final states.
     pub state: CommandState,

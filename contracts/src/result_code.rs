@@ -3,6 +3,10 @@
 //! Source: the REST contract. Its codes keep their meaning for ever; new ones may be added in each family.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 macro_rules! result_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $http:literal, $message:literal;)*) => {
@@ -159,6 +163,16 @@ pub fn status_name(http_status: u16) -> &'static str {
         _ => "INTERNAL_SERVER_ERROR",
     }
 }
+
+/// In schemas: a number, one of the known ones.
+impl PartialSchema for ResultCode {
+    fn schema() -> RefOr<Schema> {
+        let known = Self::ALL.iter().map(|code| code.code());
+        ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some(known)).into()
+    }
+}
+
+impl ToSchema for ResultCode {}
 
 impl Serialize for ResultCode {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

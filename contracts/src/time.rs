@@ -1,9 +1,10 @@
 //! One kind of time everywhere inside: UTC, in whole milliseconds. Seoul exists only at the API's edge.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An instant, as milliseconds since 1970-01-01T00:00:00Z. Deadlines are exclusive: at the deadline it is over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct UnixMs(pub i64);
 

@@ -65,6 +65,8 @@ pub enum Task {
     Load(LoadArguments),
     /// Print the broker's definitions, as in rabbitmq/definitions.json.
     Topology,
+    /// Print the AsyncAPI document of the messages, as in contracts/asyncapi.json.
+    Asyncapi,
     /// Print the default configuration, with comments.
     Config,
     /// Move the market's time (demo and test mode only).

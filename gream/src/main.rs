@@ -42,6 +42,7 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Task::Audit { sources, json } => tasks::audit(&sources, json).await,
         Task::Load(arguments) => market_day::play(arguments).await,
         Task::Topology => tasks::topology(),
+        Task::Asyncapi => tasks::asyncapi(),
         Task::Config => Ok(tasks::print_defaults()),
         Task::Clock { task: arguments::ClockTask::Advance { by } } => tasks::advance_clock(by),
         Task::Health { url } => tasks::health(&url).await,

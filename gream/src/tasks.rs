@@ -82,6 +82,13 @@ pub fn topology() -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `gream asyncapi`
+pub fn asyncapi() -> Result<ExitCode, Failure> {
+    let partitions = PartitionCount::new(DEFAULT_PARTITIONS).ok_or("the default partition count is out of range")?;
+    println!("{}", serde_json::to_string_pretty(&contracts::asyncapi::document(partitions, &RETRY_LADDER_MS))?);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `gream config`
 pub fn print_defaults() -> ExitCode {
     print!("{}", platform::config::DEFAULTS);
