@@ -2,9 +2,10 @@
 
 use crate::{
     auth::{ACCESS_TOKEN, REFRESH_TOKEN},
-    commands::COMMAND_ID,
+    commands::{COMMAND_ID, PREFERENCE_APPLIED},
     context::Shared,
     envelope::Failure,
+    request_id::REQUEST_ID,
 };
 use axum::{
     body::{Body, BodyDataStream, HttpBody},
@@ -25,7 +26,14 @@ use std::{
     time::Duration,
 };
 use tokio::sync::Semaphore;
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
+use tower_http::{
+    CompressionLevel,
+    compression::{
+        CompressionLayer, Predicate,
+        predicate::{NotForContentType, SizeAbove},
+    },
+    cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders},
+};
 
 /// In `http.cors_origins`: browsers may call from anywhere.
 const ANY_ORIGIN: &str = "*";
@@ -35,6 +43,10 @@ const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
 const MAX_UNREAD_TIME: Duration = Duration::from_secs(5);
 /// Browsers remember a preflight for this long.
 const PREFLIGHT_AGE: Duration = Duration::from_hours(1);
+/// Shorter answers fit a packet or two as they are.
+const MIN_COMPRESSED_BYTES: u64 = 1_024;
+/// Nothing that is served here is a page, unless it says otherwise.
+const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// Requests in flight; more are told 503 at once instead of waiting in line.
 pub(crate) async fn bound(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
@@ -101,13 +113,30 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(NO_PAGE);
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
+/// Gzip or Brotli, as the client likes; pictures are compressed already. Fast rather than small: answers are made anew
+/// each time, on the processor that serves everybody.
+pub(crate) fn compress() -> CompressionLayer<impl Predicate> {
+    let worth_it = SizeAbove::new(MIN_COMPRESSED_BYTES).and(NotForContentType::IMAGES);
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it)
+}
+
 /// The configured origins may call from a browser and read the headers that carry tokens and addresses.
 pub(crate) fn cors(http: &HttpConfig) -> CorsLayer {
-    let exposed: [HeaderName; 5] = [ACCESS_TOKEN, REFRESH_TOKEN, COMMAND_ID, header::LOCATION, header::RETRY_AFTER];
+    let exposed: [HeaderName; 8] = [
+        ACCESS_TOKEN,
+        REFRESH_TOKEN,
+        COMMAND_ID,
+        PREFERENCE_APPLIED,
+        REQUEST_ID,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        header::ETAG,
+    ];
     let layer = CorsLayer::new()
         .allow_methods(AllowMethods::list([Method::GET, Method::POST, Method::DELETE]))
         .allow_headers(AllowHeaders::mirror_request())

@@ -3,6 +3,7 @@
 use crate::{
     admin, auth, buy,
     commands::status,
+    conditional,
     context::Shared,
     coupons,
     envelope::Failure,
@@ -10,7 +11,7 @@ use crate::{
     products::{likes, list, market, prices},
     refunds,
     request::upload::MAX_BYTES_BESIDE_FILE,
-    sell, telemetry,
+    request_id, sell, telemetry,
     users::{login, points, sign_up},
 };
 use axum::{
@@ -43,12 +44,15 @@ pub(crate) fn router(api: Shared) -> Router {
         .method_not_allowed_fallback(async || Failure::from(ResultCode::MethodNotAllowed))
         // The last one is the outermost.
         .layer(from_fn(auth::renew))
+        .layer(from_fn(conditional::spare_the_known))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(api.clone(), layers::time_out))
         .layer(from_fn_with_state(places, layers::bound))
         .layer(from_fn(layers::hear_out))
+        .layer(layers::compress())
         .layer(layers::cors(&config.http))
         .layer(from_fn(layers::harden))
+        .layer(from_fn(request_id::name))
         .layer(from_fn(telemetry::measure))
         .with_state(api)
 }

@@ -7,6 +7,7 @@ mod catalogue;
 mod commands;
 mod coupons;
 mod faults;
+mod front_end;
 mod lists;
 mod market_rows;
 mod payments;

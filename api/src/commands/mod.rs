@@ -16,7 +16,7 @@ pub(crate) mod waiters;
 mod wishes;
 
 pub(crate) use answer::COMMAND_ID;
-pub(crate) use wishes::Wishes;
+pub(crate) use wishes::{PREFERENCE_APPLIED, Wishes};
 
 use crate::{context::Api, envelope::Failure};
 use axum::response::{IntoResponse, Response};
@@ -73,7 +73,8 @@ impl Api {
 
         // From here on there is a command, and every answer names it.
         let answer = self.answer(&envelope, waiter, wait).await;
-        Ok(answer::naming(id, answer.unwrap_or_else(IntoResponse::into_response)))
+        let answer = answer::naming(id, answer.unwrap_or_else(IntoResponse::into_response));
+        Ok(wishes.applied(wait, answer))
     }
 
     async fn answer(&self, envelope: &Envelope, waiter: Option<Waiter>, wait: Duration) -> Result<Response, Failure> {

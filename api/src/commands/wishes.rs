@@ -3,13 +3,16 @@
 use crate::envelope::Failure;
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    response::Response,
 };
 use std::time::Duration;
 
 /// Makes a client's retry the same command.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const PREFER: &str = "prefer";
+/// Says which wish for a wait was followed.
+pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// W3C trace context; travels on with the message.
 pub(super) const TRACEPARENT: &str = "traceparent";
 const MAX_KEY_CHARS: usize = 200;
@@ -49,6 +52,24 @@ impl Wishes {
             wait: preferred_wait(prefer),
             traceparent: traceparent.filter(|text| is_traceparent(text)).map(ToOwned::to_owned),
         })
+    }
+}
+
+impl Wishes {
+    /// The same answer, saying which wait was granted where one was wished for (RFC 7240). What the wish changes, no
+    /// cache may give to somebody who did not wish it.
+    pub(super) fn applied(&self, granted: Duration, mut answer: Response) -> Response {
+        let headers = answer.headers_mut();
+        headers.append(header::VARY, HeaderValue::from_static(PREFER));
+        let text = match self.wait {
+            None => return answer,
+            Some(_) if granted.is_zero() => "respond-async".to_owned(),
+            Some(_) => format!("wait={}", granted.as_secs()),
+        };
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(PREFERENCE_APPLIED, value);
+        }
+        answer
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::{
     auth::Reader,
+    conditional::Public,
     context::{Api, Shared},
-    envelope::{Answer, Failure},
+    envelope::Failure,
     pictures::product_picture_address,
     request::{PathId, Query, query::Page},
 };
@@ -89,7 +90,7 @@ pub(crate) async fn list(
     State(api): State<Shared>,
     reader: Reader,
     Query(mut query): Query,
-) -> Result<Answer<Vec<Product>>, Failure> {
+) -> Result<Public<Vec<Product>>, Failure> {
     let [brand, name, sort] = ["brand", "name", "sort"].map(|text| query.optional_text(text, MAX_FILTER_CHARS));
     let page = query.page(UNPAGED);
     query.valid()?;
@@ -97,7 +98,7 @@ pub(crate) async fn list(
     let wanted = Wanted { brand: containing(brand.as_deref()), name: containing(name.as_deref()), page };
     let wanted = &wanted;
     let products = api.read(reader.user(), |db: MySqlPool| async move { find(&db, sort, wanted).await }).await?;
-    Ok(Answer(products.into_iter().map(|product| product.with_full_address(&api)).collect()))
+    Ok(Public(products.into_iter().map(|product| product.with_full_address(&api)).collect()))
 }
 
 async fn find(database: &MySqlPool, sort: Sort, wanted: &Wanted) -> Result<Vec<Product>, sqlx::Error> {
@@ -132,7 +133,7 @@ async fn find(database: &MySqlPool, sort: Sort, wanted: &Wanted) -> Result<Vec<P
 }
 
 /// One product.
-pub(crate) async fn detail(State(api): State<Shared>, reader: Reader, id: PathId) -> Result<Answer<Product>, Failure> {
+pub(crate) async fn detail(State(api): State<Shared>, reader: Reader, id: PathId) -> Result<Public<Product>, Failure> {
     let id = id.known().ok_or(ResultCode::ProductNotFound)?;
     let read = |db: MySqlPool| async move {
         sqlx::query_as!(
@@ -144,7 +145,7 @@ pub(crate) async fn detail(State(api): State<Shared>, reader: Reader, id: PathId
         .await
     };
     let product = api.read(reader.user(), read).await?;
-    Ok(Answer(product.ok_or(ResultCode::ProductNotFound)?.with_full_address(&api)))
+    Ok(Public(product.ok_or(ResultCode::ProductNotFound)?.with_full_address(&api)))
 }
 
 /// The LIKE pattern of texts that contain `filter`, whose own `%`, `_` and `|` stand for themselves.
