@@ -4,7 +4,8 @@ use crate::{
     auth::Administrator,
     commands::{Ask, Identity, Wishes},
     context::{Api, Shared},
-    envelope::{Answer, Failure, Nothing},
+    envelope::{Answer, Envelope, Failure, Nothing},
+    openapi::bodies,
     pictures::PictureFile,
     request::{PathId, Upload, upload::FILE},
 };
@@ -12,6 +13,7 @@ use axum::{extract::State, response::Response};
 use contracts::{Command, RefundId, ResultCode};
 use platform::database::is_duplicate;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Refunds in one answer, oldest first.
 const MAX_REFUNDS: i64 = 500;
@@ -19,7 +21,15 @@ const MAX_BRAND_CHARS: usize = 60;
 const MAX_NAME_CHARS: usize = 120;
 const MAX_DESCRIPTION_CHARS: usize = 2_000;
 
-/// `POST /api/admin/products`.
+/// Adds a product.
+#[utoipa::path(
+    post,
+    path = "/api/admin/products",
+    operation_id = "add_product",
+    tag = "administrators",
+    request_body(content = bodies::NewProduct, content_type = "multipart/form-data"),
+    responses((status = 200, description = "It is in the catalogue", body = Envelope<Nothing>)),
+)]
 pub(crate) async fn add_product(
     State(api): State<Shared>,
     _: Administrator,
@@ -50,7 +60,7 @@ pub(crate) async fn add_product(
 }
 
 /// A refund that awaits approval.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_field_names, reason = "these are the contract's names")]
 pub(crate) struct Refund {
@@ -61,7 +71,14 @@ pub(crate) struct Refund {
     refund_account_number: String,
 }
 
-/// `GET /api/admin/refunds`: with the account numbers opened, for whoever pays.
+/// The refunds that await approval, oldest first, with the account numbers opened for whoever pays.
+#[utoipa::path(
+    get,
+    path = "/api/admin/refunds",
+    operation_id = "refunds",
+    tag = "administrators",
+    responses((status = 200, description = "Oldest first", body = Envelope<Vec<Refund>>)),
+)]
 pub(crate) async fn refunds(State(api): State<Shared>, _: Administrator) -> Result<Answer<Vec<Refund>>, Failure> {
     let read = sqlx::query!(
         "SELECT refund_id, user_id, amount, bank, account_cipher, account_masked FROM refunds
@@ -87,7 +104,15 @@ fn opened(api: &Api, refund: i64, sealed: &str, masked: String) -> String {
     })
 }
 
-/// `DELETE /api/admin/refund/{id}`: approves. However often an administrator clicks, it is one command.
+/// Approves a refund. However often an administrator clicks, it is one command.
+#[utoipa::path(
+    delete,
+    path = "/api/admin/refund/{id}",
+    operation_id = "approve_refund",
+    tag = "administrators",
+    params(("id" = u64, Path, description = "The refund")),
+    responses((status = 200, description = "Approved", body = Envelope<Nothing>)),
+)]
 pub(crate) async fn approve_refund(
     State(api): State<Shared>,
     Administrator(caller): Administrator,

@@ -4,14 +4,27 @@ use crate::{
     auth::Caller,
     commands::{Ask, Identity, Wishes},
     context::Shared,
-    envelope::Failure,
+    envelope::{Envelope, Failure},
+    openapi::{
+        answers::{BoughtNow, BuyBidCancelled, BuyBidPlaced},
+        bodies,
+    },
     request::{JsonBody, PathId},
 };
 use axum::{extract::State, response::Response};
 use contracts::{BidId, Command, ResultCode, Side};
 use domain::deadline::deadline;
 
-/// `POST /api/buy/{productId}`.
+/// Places a buy bid.
+#[utoipa::path(
+    post,
+    path = "/api/buy/{id}",
+    operation_id = "place_buy_bid",
+    tag = "buying",
+    params(("id" = u64, Path, description = "The product")),
+    request_body = bodies::BuyBid,
+    responses((status = 200, description = "It is open, or was traded at once", body = Envelope<BuyBidPlaced>)),
+)]
 pub(crate) async fn place(
     State(api): State<Shared>,
     caller: Caller,
@@ -30,7 +43,16 @@ pub(crate) async fn place(
     api.submit(&wishes, Ask { user: caller.user, at, identity: Identity::ByClient, command }).await
 }
 
-/// `POST /api/buy/{productId}/now`.
+/// Buys from the oldest open sell bid at exactly this price.
+#[utoipa::path(
+    post,
+    path = "/api/buy/{id}/now",
+    operation_id = "buy_now",
+    tag = "buying",
+    params(("id" = u64, Path, description = "The product")),
+    request_body = bodies::BuyNow,
+    responses((status = 200, description = "Bought", body = Envelope<BoughtNow>)),
+)]
 pub(crate) async fn now(
     State(api): State<Shared>,
     caller: Caller,
@@ -47,7 +69,15 @@ pub(crate) async fn now(
     api.submit(&wishes, ask).await
 }
 
-/// `DELETE /api/buy/bid/{buyId}`.
+/// Takes a buy bid of the caller's back.
+#[utoipa::path(
+    delete,
+    path = "/api/buy/bid/{id}",
+    operation_id = "cancel_buy_bid",
+    tag = "buying",
+    params(("id" = u64, Path, description = "The bid")),
+    responses((status = 200, description = "It is no more", body = Envelope<BuyBidCancelled>)),
+)]
 pub(crate) async fn cancel(
     State(api): State<Shared>,
     caller: Caller,

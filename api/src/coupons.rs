@@ -3,7 +3,8 @@
 use crate::{
     auth::{Administrator, Caller},
     context::{Api, Shared},
-    envelope::{Answer, Failure, Nothing},
+    envelope::{Answer, Envelope, Failure, Nothing},
+    openapi::bodies,
     request::{Fields, JsonBody, Query},
 };
 use axum::extract::State;
@@ -11,6 +12,7 @@ use contracts::{ResultCode, UnixMs, UserId, Won};
 use domain::coupon::{CouponState, CouponStep, Discount, ImpossibleDiscount};
 use serde::Serialize;
 use sqlx::MySqlPool;
+use utoipa::ToSchema;
 
 /// Coupons in an answer to a client that names no page, the newest first.
 const UNPAGED: i64 = 500;
@@ -18,7 +20,7 @@ const NAME_CHARS: std::ops::RangeInclusive<usize> = 4..=30;
 const MAX_TYPE_CHARS: usize = 30;
 
 /// A coupon, as its owner sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Coupon {
     id: i64,
@@ -27,7 +29,15 @@ pub(crate) struct Coupon {
     discount: i64,
 }
 
-/// `GET /api/coupons`: those that may be used with a bid.
+/// The caller's coupons that may be used with a bid.
+#[utoipa::path(
+    get,
+    path = "/api/coupons",
+    operation_id = "coupons",
+    tag = "coupons",
+    params(("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Newest first", body = Envelope<Vec<Coupon>>)),
+)]
 pub(crate) async fn available(
     api: State<Shared>,
     caller: Caller,
@@ -36,7 +46,15 @@ pub(crate) async fn available(
     list(&api, caller.user, CouponState::Available, query).await
 }
 
-/// `GET /api/coupons/used`: those that a trade used up.
+/// The caller's coupons that a trade used up.
+#[utoipa::path(
+    get,
+    path = "/api/coupons/used",
+    operation_id = "used_coupons",
+    tag = "coupons",
+    params(("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Newest first", body = Envelope<Vec<Coupon>>)),
+)]
 pub(crate) async fn used(api: State<Shared>, caller: Caller, query: Query) -> Result<Answer<Vec<Coupon>>, Failure> {
     list(&api, caller.user, CouponState::Used, query).await
 }
@@ -72,7 +90,15 @@ struct Grant {
     login_id: String,
 }
 
-/// `POST /api/admin/coupon`: gives a user a coupon, and begins its ledger.
+/// Gives a user a coupon.
+#[utoipa::path(
+    post,
+    path = "/api/admin/coupon",
+    operation_id = "grant_coupon",
+    tag = "administrators",
+    request_body = bodies::NewCoupon,
+    responses((status = 200, description = "The user has it", body = Envelope<Nothing>)),
+)]
 pub(crate) async fn grant(
     State(api): State<Shared>,
     Administrator(administrator): Administrator,

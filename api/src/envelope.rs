@@ -11,14 +11,20 @@ use domain::ledger::TransferError;
 use platform::database::{Trouble, trouble};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 /// What a client that was told 503 should wait before it tries again.
 const RETRY_AFTER_S: u32 = 2;
 
-#[derive(Serialize)]
-struct Envelope<T> {
+/// Around the data of every answer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Envelope<T> {
+    /// The HTTP status by its Spring name.
+    #[schema(example = "OK")]
     status: &'static str,
+    /// 0 when all went well.
     code: u32,
+    #[schema(example = "정상 처리 되었습니다")]
     message: &'static str,
     data: T,
 }
@@ -34,7 +40,7 @@ pub(crate) fn respond(http_status: u16, code: ResultCode, data: impl Serialize) 
 }
 
 /// `data` of an answer that has none: `{}`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Nothing {}
 
 /// 200, with this data.

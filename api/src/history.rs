@@ -3,7 +3,7 @@
 use crate::{
     auth::Caller,
     context::Shared,
-    envelope::{Answer, Failure},
+    envelope::{Answer, Envelope, Failure},
     request::Query,
     seoul::{local, local_end},
 };
@@ -11,12 +11,13 @@ use axum::extract::State;
 use contracts::UnixMs;
 use serde::Serialize;
 use sqlx::MySqlPool;
+use utoipa::ToSchema;
 
 /// Rows in an answer to a client that names no page.
 const UNPAGED: i64 = 500;
 
 /// Something the caller bought.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Bought {
     order_id: i64,
@@ -31,7 +32,7 @@ pub(crate) struct Bought {
 }
 
 /// An open buy bid of the caller's.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Buying {
     buy_id: i64,
@@ -46,7 +47,7 @@ pub(crate) struct Buying {
 }
 
 /// Something the caller sold.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Sold {
     order_id: i64,
@@ -61,7 +62,7 @@ pub(crate) struct Sold {
 }
 
 /// An open sell bid of the caller's.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Selling {
     sell_id: i64,
@@ -75,7 +76,15 @@ pub(crate) struct Selling {
     gifticon_image_url: Option<String>,
 }
 
-/// `GET /api/buy/history/end`.
+/// What the caller bought, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/buy/history/end",
+    operation_id = "bought",
+    tag = "buying",
+    params(("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Newest first", body = Envelope<Vec<Bought>>)),
+)]
 pub(crate) async fn bought(
     State(api): State<Shared>,
     caller: Caller,
@@ -110,7 +119,15 @@ pub(crate) async fn bought(
     Ok(Answer(bought.collect()))
 }
 
-/// `GET /api/buy/history/onprogress`.
+/// The caller's open buy bids, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/buy/history/onprogress",
+    operation_id = "buying",
+    tag = "buying",
+    params(("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Newest first", body = Envelope<Vec<Buying>>)),
+)]
 pub(crate) async fn buying(
     State(api): State<Shared>,
     caller: Caller,
@@ -138,7 +155,15 @@ pub(crate) async fn buying(
     Ok(Answer(api.read(Some(caller.user), read).await?))
 }
 
-/// `GET /api/sell/history/end`.
+/// What the caller sold, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/sell/history/end",
+    operation_id = "sold",
+    tag = "selling",
+    params(("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Newest first", body = Envelope<Vec<Sold>>)),
+)]
 pub(crate) async fn sold(
     State(api): State<Shared>,
     caller: Caller,
@@ -171,7 +196,15 @@ pub(crate) async fn sold(
     Ok(Answer(sold.collect()))
 }
 
-/// `GET /api/sell/history/onprogress`.
+/// The caller's open sell bids, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/sell/history/onprogress",
+    operation_id = "selling",
+    tag = "selling",
+    params(("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Newest first", body = Envelope<Vec<Selling>>)),
+)]
 pub(crate) async fn selling(
     State(api): State<Shared>,
     caller: Caller,

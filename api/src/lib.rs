@@ -21,6 +21,7 @@ mod coupons;
 mod envelope;
 mod history;
 mod layers;
+mod openapi;
 mod payments;
 mod pictures;
 mod products;

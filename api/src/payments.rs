@@ -4,7 +4,8 @@ use crate::{
     auth::Caller,
     commands::{Ask, Identity, Wishes},
     context::{Api, Shared},
-    envelope::{Answer, Failure},
+    envelope::{Answer, Envelope, Failure},
+    openapi::{answers::TossPayment, bodies},
     request::{JsonBody, Query},
     seoul::local,
 };
@@ -13,6 +14,7 @@ use contracts::{Command, CommandId, ResultCode, UnixMs, UserId, Won};
 use platform::database::is_duplicate;
 use rand::RngCore;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The only thing that can be paid for.
 const CHARGE_POINT: &str = "CHARGE_POINT";
@@ -26,8 +28,9 @@ const MAX_FAILURE_MESSAGE_CHARS: usize = 500;
 /// Longer texts in the address are not read at all.
 const MAX_QUERY_CHARS: usize = 2_000;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RequestedCharge)]
 pub(crate) struct Requested {
     payment_amount: i64,
     payment_order_id: String,
@@ -40,8 +43,9 @@ pub(crate) struct Requested {
     payment_has_success: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = FailedCharge)]
 pub(crate) struct Failed {
     error_code: String,
     error_msg: String,
@@ -56,7 +60,16 @@ struct Payment {
     created_at: UnixMs,
 }
 
-/// `POST /api/payments/toss/request`: notes the amount, so that what is confirmed later is what was asked for.
+/// Notes a charge, so that what is confirmed later is what was asked for.
+#[utoipa::path(
+    post,
+    path = "/api/payments/toss/request",
+    operation_id = "request_charge",
+    tag = "payments",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry the same charge")),
+    request_body = bodies::ChargeWanted,
+    responses((status = 200, description = "What Toss's window is opened with", body = Envelope<Requested>)),
+)]
 pub(crate) async fn request(
     State(api): State<Shared>,
     caller: Caller,
@@ -151,7 +164,15 @@ async fn requested(api: &Api, order_id: &str, payment: &Payment) -> Result<Answe
     }))
 }
 
-/// `GET /api/payments/toss/success`: the browser came back. However often it does, it is one command.
+/// Confirms a charge, once the browser came back from Toss's window. However often it does, it is one command.
+#[utoipa::path(
+    get,
+    path = "/api/payments/toss/success",
+    operation_id = "confirm_charge",
+    tag = "payments",
+    params(("paymentKey" = String, Query, description = "Toss's", pattern = "^[!-~]{1,200}$"), ("orderId" = String, Query), ("amount" = i64, Query), ("paymentType" = Option<String>, Query)),
+    responses((status = 200, description = "The points are there", body = Envelope<TossPayment>)),
+)]
 pub(crate) async fn success(
     State(api): State<Shared>,
     caller: Caller,
@@ -176,7 +197,15 @@ pub(crate) async fn success(
     api.submit(&wishes, Ask { user: caller.user, at, identity, command }).await
 }
 
-/// `GET /api/payments/toss/fail`: nothing was paid. Toss names its parameters otherwise than the front end does.
+/// Notes that nothing was paid. Toss names its parameters otherwise than the front end does: both are taken.
+#[utoipa::path(
+    get,
+    path = "/api/payments/toss/fail",
+    operation_id = "fail_charge",
+    tag = "payments",
+    params(("orderId" = Option<String>, Query), ("errorCode" = Option<String>, Query), ("errorMsg" = Option<String>, Query), ("code" = Option<String>, Query), ("message" = Option<String>, Query)),
+    responses((status = 200, description = "Noted", body = Envelope<Failed>)),
+)]
 pub(crate) async fn fail(
     State(api): State<Shared>,
     caller: Caller,

@@ -141,7 +141,15 @@ fn is_name(text: &str) -> bool {
     })
 }
 
-/// `GET /api/pictures/{name}`: a product's picture.
+/// A product's picture.
+#[utoipa::path(
+    get,
+    path = "/api/pictures/{name}",
+    operation_id = "product_picture",
+    tag = "pictures",
+    params(("name" = String, Path, description = "As in the product's `imageUrl`", pattern = "^[0-9a-f]{32}[.](png|jpg|webp)$")),
+    responses((status = 200, description = "The picture", content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp")))),
+)]
 pub(crate) async fn product(State(api): State<Shared>, Path(name): Path<String>) -> Result<Response, Failure> {
     if !is_name(&name) {
         return Err(ResultCode::PathNotFound.into());
@@ -149,7 +157,15 @@ pub(crate) async fn product(State(api): State<Shared>, Path(name): Path<String>)
     api.serve(&product_key(&name), ResultCode::PathNotFound, PUBLIC_CACHE).await
 }
 
-/// `GET /api/gifticons/{id}/picture`: a gifticon's picture, by its signed address.
+/// A gifticon's picture, by its signed address, which ends soon.
+#[utoipa::path(
+    get,
+    path = "/api/gifticons/{id}/picture",
+    operation_id = "gifticon_picture",
+    tag = "pictures",
+    params(("id" = u64, Path), ("until" = Option<String>, Query, max_length = 64), ("s" = Option<String>, Query, max_length = 64)),
+    responses((status = 200, description = "The picture", content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp")))),
+)]
 pub(crate) async fn gifticon(
     State(api): State<Shared>,
     id: PathId,

@@ -5,7 +5,8 @@ use crate::{
     auth::Caller,
     commands::{Ask, Identity, Wishes},
     context::Shared,
-    envelope::Failure,
+    envelope::{Envelope, Failure},
+    openapi::{answers::RefundRequested, bodies},
     request::JsonBody,
 };
 use axum::{extract::State, response::Response};
@@ -17,6 +18,14 @@ const MAX_BANK_CHARS: usize = 40;
 const MAX_ACCOUNT_CHARS: usize = 30;
 
 /// Asks for points to be paid back.
+#[utoipa::path(
+    post,
+    path = "/api/users/points/refunds",
+    operation_id = "request_refund",
+    tag = "users",
+    request_body = bodies::RefundWanted,
+    responses((status = 200, description = "The points are held", body = Envelope<RefundRequested>)),
+)]
 pub(crate) async fn request(
     State(api): State<Shared>,
     caller: Caller,

@@ -1,4 +1,5 @@
-//! Every path of the public API, in the order of the REST contract.
+//! Every path of the public API, in the order of the REST contract. A path stands at its handler (`#[utoipa::path]`), so
+//! that route and document cannot differ.
 
 use crate::{
     admin, auth, buy,
@@ -7,7 +8,7 @@ use crate::{
     context::Shared,
     coupons,
     envelope::Failure,
-    history, layers, payments, pictures,
+    history, layers, openapi, payments, pictures,
     products::{likes, list, market, prices},
     refunds,
     request::upload::MAX_BYTES_BESIDE_FILE,
@@ -18,28 +19,21 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware::{from_fn, from_fn_with_state},
-    routing::{delete, get, post},
 };
 use contracts::ResultCode;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The whole API, ready to serve.
 pub(crate) fn router(api: Shared) -> Router {
     let config = api.config.clone();
     let places = Arc::new(Semaphore::new(config.http.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)));
-    let json = Router::new()
-        .merge(users())
-        .merge(products())
-        .merge(bids())
-        .merge(coupons())
-        .merge(payments())
-        .merge(administration())
-        .merge(operations())
-        .layer(DefaultBodyLimit::max(config.http.json_body_limit_bytes));
-    let uploads = uploads().layer(DefaultBodyLimit::max(config.pictures.max_bytes + MAX_BYTES_BESIDE_FILE));
-    json.merge(uploads)
+    let upload_limit = config.pictures.max_bytes + MAX_BYTES_BESIDE_FILE;
+    let (routes, described) = described(config.http.json_body_limit_bytes, upload_limit).split_for_parts();
+    routes
+        .merge(openapi::routes(&described))
         .fallback(async || Failure::from(ResultCode::PathNotFound))
         .method_not_allowed_fallback(async || Failure::from(ResultCode::MethodNotAllowed))
         // The last one is the outermost.
@@ -57,72 +51,82 @@ pub(crate) fn router(api: Shared) -> Router {
         .with_state(api)
 }
 
-fn users() -> Router<Shared> {
-    Router::new()
-        .route("/api/users/signup", post(sign_up::post))
-        .route("/api/users/login", post(login::login))
-        .route("/api/users/logout", post(login::logout))
-        .route("/api/users/points", get(points::get))
-        .route("/api/users/points/refunds", post(refunds::request))
+/// The routes with their descriptions, and the limits of their bodies in bytes.
+pub(crate) fn described(json_limit: usize, upload_limit: usize) -> OpenApiRouter<Shared> {
+    let json = OpenApiRouter::default()
+        .merge(users())
+        .merge(products())
+        .merge(bids())
+        .merge(coupons())
+        .merge(payments())
+        .merge(administration())
+        .merge(operations())
+        .layer(DefaultBodyLimit::max(json_limit));
+    let uploads = uploads().layer(DefaultBodyLimit::max(upload_limit));
+    OpenApiRouter::with_openapi(openapi::frame()).merge(json).merge(uploads)
 }
 
-fn products() -> Router<Shared> {
-    Router::new()
-        .route("/api/products", get(list::list))
-        .route("/api/products/{id}", get(list::detail))
-        .route("/api/products/{id}/trade", get(market::trades))
-        .route("/api/products/{id}/sell", get(market::sell_levels))
-        .route("/api/products/{id}/buy", get(market::buy_levels))
-        .route("/api/products/{id}/prices", get(prices::daily))
-        .route("/api/products/{id}/like", post(likes::like))
-        .route("/api/products/{id}/dislike", delete(likes::dislike))
-        .route("/api/products/likes", get(likes::list))
+fn users() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(sign_up::post))
+        .routes(routes!(login::login))
+        .routes(routes!(login::logout))
+        .routes(routes!(points::get))
+        .routes(routes!(refunds::request))
 }
 
-fn bids() -> Router<Shared> {
-    Router::new()
-        .route("/api/buy/{id}", post(buy::place))
-        .route("/api/buy/bid/{id}", delete(buy::cancel))
-        .route("/api/buy/{id}/now", post(buy::now))
-        .route("/api/buy/history/end", get(history::bought))
-        .route("/api/buy/history/onprogress", get(history::buying))
-        .route("/api/sell/bid/{id}", delete(sell::cancel))
-        .route("/api/sell/history/end", get(history::sold))
-        .route("/api/sell/history/onprogress", get(history::selling))
+fn products() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(list::list))
+        .routes(routes!(list::detail))
+        .routes(routes!(market::trades))
+        .routes(routes!(market::sell_levels))
+        .routes(routes!(market::buy_levels))
+        .routes(routes!(prices::daily))
+        .routes(routes!(likes::like))
+        .routes(routes!(likes::dislike))
+        .routes(routes!(likes::list))
 }
 
-fn coupons() -> Router<Shared> {
-    Router::new()
-        .route("/api/coupons", get(coupons::available))
-        .route("/api/coupons/used", get(coupons::used))
-        .route("/api/admin/coupon", post(coupons::grant))
+fn bids() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(buy::place))
+        .routes(routes!(buy::cancel))
+        .routes(routes!(buy::now))
+        .routes(routes!(history::bought))
+        .routes(routes!(history::buying))
+        .routes(routes!(sell::cancel))
+        .routes(routes!(history::sold))
+        .routes(routes!(history::selling))
 }
 
-fn payments() -> Router<Shared> {
-    Router::new()
-        .route("/api/payments/toss/request", post(payments::request))
-        .route("/api/payments/toss/success", get(payments::success))
-        .route("/api/payments/toss/fail", get(payments::fail))
+fn coupons() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(coupons::available))
+        .routes(routes!(coupons::used))
+        .routes(routes!(coupons::grant))
 }
 
-fn administration() -> Router<Shared> {
-    Router::new()
-        .route("/api/admin/refunds", get(admin::refunds))
-        .route("/api/admin/refund/{id}", delete(admin::approve_refund))
+fn payments() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(payments::request))
+        .routes(routes!(payments::success))
+        .routes(routes!(payments::fail))
+}
+
+fn administration() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default().routes(routes!(admin::refunds)).routes(routes!(admin::approve_refund))
 }
 
 /// What the contract leaves free.
-fn operations() -> Router<Shared> {
-    Router::new()
-        .route("/api/commands/{id}", get(status::get))
-        .route("/api/pictures/{name}", get(pictures::product))
-        .route("/api/gifticons/{id}/picture", get(pictures::gifticon))
+fn operations() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(status::get))
+        .routes(routes!(pictures::product))
+        .routes(routes!(pictures::gifticon))
 }
 
 /// Bodies with a file: larger, and never JSON.
-fn uploads() -> Router<Shared> {
-    Router::new()
-        .route("/api/sell/{id}", post(sell::place))
-        .route("/api/sell/{id}/now", post(sell::now))
-        .route("/api/admin/products", post(admin::add_product))
+fn uploads() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default().routes(routes!(sell::place)).routes(routes!(sell::now)).routes(routes!(admin::add_product))
 }

@@ -4,7 +4,11 @@ use crate::{
     auth::Caller,
     commands::{Ask, Identity, Wishes},
     context::Shared,
-    envelope::Failure,
+    envelope::{Envelope, Failure},
+    openapi::{
+        answers::{SellBidCancelled, SellBidPlaced, SoldNow},
+        bodies,
+    },
     pictures::PictureFile,
     request::{PathId, Upload, upload::FILE},
 };
@@ -12,7 +16,16 @@ use axum::{extract::State, response::Response};
 use contracts::{BidId, Command, ResultCode, Side};
 use domain::deadline::deadline;
 
-/// `POST /api/sell/{productId}`.
+/// Places a sell bid.
+#[utoipa::path(
+    post,
+    path = "/api/sell/{id}",
+    operation_id = "place_sell_bid",
+    tag = "selling",
+    params(("id" = u64, Path, description = "The product")),
+    request_body(content = bodies::SellBid, content_type = "multipart/form-data"),
+    responses((status = 200, description = "It is open, or was traded at once", body = Envelope<SellBidPlaced>)),
+)]
 pub(crate) async fn place(
     State(api): State<Shared>,
     caller: Caller,
@@ -33,7 +46,16 @@ pub(crate) async fn place(
     api.submit(&wishes, Ask { user: caller.user, at, identity: Identity::ByClient, command }).await
 }
 
-/// `POST /api/sell/{productId}/now`.
+/// Sells to the oldest open buy bid at exactly this price.
+#[utoipa::path(
+    post,
+    path = "/api/sell/{id}/now",
+    operation_id = "sell_now",
+    tag = "selling",
+    params(("id" = u64, Path, description = "The product")),
+    request_body(content = bodies::SellNow, content_type = "multipart/form-data"),
+    responses((status = 200, description = "Sold", body = Envelope<SoldNow>)),
+)]
 pub(crate) async fn now(
     State(api): State<Shared>,
     caller: Caller,
@@ -51,7 +73,15 @@ pub(crate) async fn now(
     api.submit(&wishes, ask).await
 }
 
-/// `DELETE /api/sell/bid/{sellId}`.
+/// Takes a sell bid of the caller's back.
+#[utoipa::path(
+    delete,
+    path = "/api/sell/bid/{id}",
+    operation_id = "cancel_sell_bid",
+    tag = "selling",
+    params(("id" = u64, Path, description = "The bid")),
+    responses((status = 200, description = "It is no more", body = Envelope<SellBidCancelled>)),
+)]
 pub(crate) async fn cancel(
     State(api): State<Shared>,
     caller: Caller,

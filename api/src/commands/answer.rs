@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 use contracts::{CommandId, CommandState, Fingerprint, Outcome, ResultCode};
-use serde_json::json;
+use serde::Serialize;
 
 /// [`contracts::client_journal::HEADER_COMMAND_ID`], as HTTP libraries spell it.
 pub(crate) const COMMAND_ID: HeaderName = HeaderName::from_static("gream-command-id");
@@ -45,14 +45,23 @@ pub(super) fn naming(id: CommandId, mut answer: Response) -> Response {
     answer
 }
 
-fn pending(id: CommandId, state: CommandState) -> Response {
-    respond(202, ResultCode::Ok, json!({ "commandId": id, "state": state }))
+/// What is told of a command that is not finished.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pending {
+    command_id: CommandId,
+    state: CommandState,
+}
+
+fn pending(command_id: CommandId, state: CommandState) -> Response {
+    respond(202, ResultCode::Ok, Pending { command_id, state })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use contracts::{UnixMs, UserId};
+    use serde_json::json;
 
     const OURS: Fingerprint = Fingerprint([1; 32]);
 

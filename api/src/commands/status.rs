@@ -7,7 +7,7 @@ use super::{
 use crate::{
     auth::Caller,
     context::Shared,
-    envelope::{Answer, Failure},
+    envelope::{Answer, Envelope, Failure},
     request::Query,
     seoul::local,
 };
@@ -18,19 +18,22 @@ use axum::{
 use contracts::{CommandId, CommandState, ResultCode, UnixMs};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// How a finished command was answered.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Outcome {
+#[schema(as = CommandOutcome)]
+pub(crate) struct Outcome {
     http_status: u16,
     code: u32,
     message: &'static str,
     data: Value,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = CommandStatus)]
 pub(crate) struct Status {
     command_id: CommandId,
     state: CommandState,
@@ -43,7 +46,15 @@ pub(crate) struct Status {
     outcome: Option<Outcome>,
 }
 
-/// Tells where the command stands.
+/// Where a command stands, for its owner or whoever holds its signed address.
+#[utoipa::path(
+    get,
+    path = "/api/commands/{id}",
+    operation_id = "command_status",
+    tag = "commands",
+    params(("id" = Uuid, Path), ("o" = Option<String>, Query, description = "With `t` and `s`: the signed address, as `Location` gave it", max_length = 64), ("t" = Option<String>, Query, max_length = 64), ("s" = Option<String>, Query, max_length = 64)),
+    responses((status = 200, description = "As far as it is known", body = Envelope<Status>)),
+)]
 pub(crate) async fn get(
     State(api): State<Shared>,
     Path(id): Path<String>,

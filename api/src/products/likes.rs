@@ -6,7 +6,7 @@ use super::list::address_of;
 use crate::{
     auth::Caller,
     context::{Api, Shared},
-    envelope::{Answer, Failure},
+    envelope::{Answer, Envelope, Failure},
     request::{PathId, Query},
 };
 use axum::extract::State;
@@ -14,6 +14,7 @@ use contracts::{ProductId, UserId};
 use serde::Serialize;
 use sqlx::MySqlPool;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Likes in an answer to a client that names no page, the newest first.
 const UNPAGED: i64 = 500;
@@ -21,13 +22,13 @@ const UNPAGED: i64 = 500;
 const MAX_TOLD_AT_LOGIN: i64 = 1_000;
 
 /// What became of it, in words.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Told {
     message: &'static str,
 }
 
 /// A liked product.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_field_names, reason = "these are the contract's names")]
 pub(crate) struct Liked {
@@ -39,7 +40,15 @@ pub(crate) struct Liked {
     product_price: i64,
 }
 
-/// `POST /api/products/{id}/like`.
+/// Likes a product.
+#[utoipa::path(
+    post,
+    path = "/api/products/{id}/like",
+    operation_id = "like",
+    tag = "products",
+    params(("id" = u64, Path, description = "The product")),
+    responses((status = 200, description = "Liked", body = Envelope<Told>)),
+)]
 pub(crate) async fn like(State(api): State<Shared>, caller: Caller, product: PathId) -> Result<Answer<Told>, Failure> {
     let product = api.product(product).await?;
     api.reads.note_write(caller.user, Duration::ZERO).await;
@@ -54,7 +63,15 @@ pub(crate) async fn like(State(api): State<Shared>, caller: Caller, product: Pat
     Ok(Answer(Told { message: "관심 상품으로 등록되었습니다." }))
 }
 
-/// `DELETE /api/products/{id}/dislike`.
+/// Takes a like back.
+#[utoipa::path(
+    delete,
+    path = "/api/products/{id}/dislike",
+    operation_id = "dislike",
+    tag = "products",
+    params(("id" = u64, Path, description = "The product")),
+    responses((status = 200, description = "No longer liked", body = Envelope<Told>)),
+)]
 pub(crate) async fn dislike(
     State(api): State<Shared>,
     caller: Caller,
@@ -67,7 +84,15 @@ pub(crate) async fn dislike(
     Ok(Answer(Told { message: "관심 상품에서 해제되었습니다." }))
 }
 
-/// `GET /api/products/likes`.
+/// What the caller likes, the newest like first.
+#[utoipa::path(
+    get,
+    path = "/api/products/likes",
+    operation_id = "liked",
+    tag = "products",
+    params(("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Newest first", body = Envelope<Vec<Liked>>)),
+)]
 pub(crate) async fn list(
     State(api): State<Shared>,
     caller: Caller,

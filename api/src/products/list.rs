@@ -4,7 +4,7 @@ use crate::{
     auth::Reader,
     conditional::Public,
     context::{Api, Shared},
-    envelope::Failure,
+    envelope::{Envelope, Failure},
     pictures::product_picture_address,
     request::{PathId, Query, query::Page},
 };
@@ -12,6 +12,7 @@ use axum::extract::State;
 use contracts::ResultCode;
 use serde::Serialize;
 use sqlx::MySqlPool;
+use utoipa::ToSchema;
 
 /// Products in an answer to a client that names no page.
 const UNPAGED: i64 = 1_000;
@@ -19,7 +20,7 @@ const UNPAGED: i64 = 1_000;
 const MAX_FILTER_CHARS: usize = 200;
 
 /// A product, as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Product {
     id: i64,
@@ -86,6 +87,14 @@ struct Wanted {
 }
 
 /// The products whose brand and name contain the filters.
+#[utoipa::path(
+    get,
+    path = "/api/products",
+    operation_id = "list_products",
+    tag = "products",
+    params(("brand" = Option<String>, Query, max_length = 200), ("name" = Option<String>, Query, max_length = 200), ("sort" = Option<String>, Query, description = "`id`, `price`, `name` or `brand`, then perhaps `,asc` or `,desc`", pattern = "^(id|price|name|brand)(,(asc|desc))?$"), ("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Those that were found", body = Envelope<Vec<Product>>), (status = 304, description = "What `If-None-Match` names is still so")),
+)]
 pub(crate) async fn list(
     State(api): State<Shared>,
     reader: Reader,
@@ -133,6 +142,14 @@ async fn find(database: &MySqlPool, sort: Sort, wanted: &Wanted) -> Result<Vec<P
 }
 
 /// One product.
+#[utoipa::path(
+    get,
+    path = "/api/products/{id}",
+    operation_id = "product",
+    tag = "products",
+    params(("id" = u64, Path, description = "The product")),
+    responses((status = 200, description = "The product", body = Envelope<Product>), (status = 304, description = "What `If-None-Match` names is still so")),
+)]
 pub(crate) async fn detail(State(api): State<Shared>, reader: Reader, id: PathId) -> Result<Public<Product>, Failure> {
     let id = id.known().ok_or(ResultCode::ProductNotFound)?;
     let read = |db: MySqlPool| async move {

@@ -3,7 +3,7 @@
 use crate::{
     auth::Reader,
     context::Shared,
-    envelope::{Answer, Failure},
+    envelope::{Answer, Envelope, Failure},
     request::{PathId, Query},
     seoul::local,
 };
@@ -11,12 +11,13 @@ use axum::extract::State;
 use contracts::UnixMs;
 use serde::Serialize;
 use sqlx::MySqlPool;
+use utoipa::ToSchema;
 
 /// Trades in an answer to a client that names no page.
 const UNPAGED_TRADES: i64 = 100;
 
 /// Sell bids of one price.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SellLevel {
     sell_price: i64,
@@ -24,14 +25,14 @@ pub(crate) struct SellLevel {
 }
 
 /// Buy bids of one price.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BuyLevel {
     buy_price: i64,
     quantity: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_field_names, reason = "these are the contract's names")]
 pub(crate) struct Trade {
@@ -44,6 +45,14 @@ pub(crate) struct Trade {
 // however deep the book is.
 
 /// What is offered, lowest price first. A bid past its deadline is not on offer, whether or not it was retired yet.
+#[utoipa::path(
+    get,
+    path = "/api/products/{id}/sell",
+    operation_id = "sell_levels",
+    tag = "products",
+    params(("id" = u64, Path, description = "The product"), ("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Open sell bids by price", body = Envelope<Vec<SellLevel>>)),
+)]
 pub(crate) async fn sell_levels(
     State(api): State<Shared>,
     reader: Reader,
@@ -71,7 +80,15 @@ pub(crate) async fn sell_levels(
     Ok(Answer(api.read(reader.user(), read).await?))
 }
 
-/// What is wanted, highest price first; likewise.
+/// What is wanted, highest price first; likewise only what is open.
+#[utoipa::path(
+    get,
+    path = "/api/products/{id}/buy",
+    operation_id = "buy_levels",
+    tag = "products",
+    params(("id" = u64, Path, description = "The product"), ("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Open buy bids by price", body = Envelope<Vec<BuyLevel>>)),
+)]
 pub(crate) async fn buy_levels(
     State(api): State<Shared>,
     reader: Reader,
@@ -100,6 +117,14 @@ pub(crate) async fn buy_levels(
 }
 
 /// The last trades. A product's orders are numbered by one sequence, so the newest has the highest number.
+#[utoipa::path(
+    get,
+    path = "/api/products/{id}/trade",
+    operation_id = "product_trades",
+    tag = "products",
+    params(("id" = u64, Path, description = "The product"), ("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
+    responses((status = 200, description = "Newest first", body = Envelope<Vec<Trade>>)),
+)]
 pub(crate) async fn trades(
     State(api): State<Shared>,
     reader: Reader,

@@ -4,7 +4,7 @@
 use crate::{
     auth::Reader,
     context::Shared,
-    envelope::{Answer, Failure},
+    envelope::{Answer, Envelope, Failure},
     request::{PathId, Query},
     seoul::local_date,
 };
@@ -14,6 +14,7 @@ use domain::daily_price::{DailyPrice, SeoulDay, Trade, add};
 use serde::Serialize;
 use sqlx::MySqlPool;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// The longest chart.
 const MAX_DAYS: i64 = 366;
@@ -22,7 +23,8 @@ const DEFAULT_DAYS: i64 = 30;
 const MAX_TRADES_ADDED: i64 = 5_000;
 
 /// One day on which the product was traded. Prices are those before coupons.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PricesOfDay)]
 pub(crate) struct Day {
     date: String,
     open: i64,
@@ -32,7 +34,15 @@ pub(crate) struct Day {
     volume: i64,
 }
 
-/// `GET /api/products/{id}/prices?days=N`: of the last N days in Seoul, today included, those with trades; oldest first.
+/// Of the last N days in Seoul, today included, those with trades; oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/products/{id}/prices",
+    operation_id = "daily_prices",
+    tag = "products",
+    params(("id" = u64, Path, description = "The product"), ("days" = Option<i64>, Query, minimum = 1, maximum = 366)),
+    responses((status = 200, description = "Oldest first", body = Envelope<Vec<Day>>)),
+)]
 pub(crate) async fn daily(
     State(api): State<Shared>,
     reader: Reader,

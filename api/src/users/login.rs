@@ -4,7 +4,8 @@ use super::sign_up::is_possible_login_id;
 use crate::{
     auth::{ACCESS_TOKEN, Caller, REFRESH_TOKEN, bearer, sessions::Role},
     context::{Api, Shared},
-    envelope::{Answer, Failure, Nothing},
+    envelope::{Answer, Envelope, Failure, Nothing},
+    openapi::bodies,
     request::JsonBody,
 };
 use axum::{
@@ -13,6 +14,7 @@ use axum::{
 };
 use contracts::{ProductId, ResultCode, UserId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A user, as a login finds one.
 struct Found {
@@ -24,9 +26,9 @@ struct Found {
     provider: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct LoggedIn {
+pub(crate) struct LoggedIn {
     user_id: UserId,
     login_id: String,
     nickname: String,
@@ -35,7 +37,15 @@ struct LoggedIn {
     like_product_ids: Vec<ProductId>,
 }
 
-/// Begins a session.
+/// Begins a session; its tokens are in the headers.
+#[utoipa::path(
+    post,
+    path = "/api/users/login",
+    operation_id = "log_in",
+    tag = "users",
+    request_body = bodies::LogIn,
+    responses((status = 200, description = "Logged in", body = Envelope<LoggedIn>, headers(("Access-Token" = String, description = "`Bearer …`"), ("Refresh-Token" = String, description = "`Bearer …`")))),
+)]
 pub(crate) async fn login(State(api): State<Shared>, JsonBody(mut fields): JsonBody) -> Result<Response, Failure> {
     let (login_id, password) = (fields.any_text("loginId"), fields.any_text("password"));
     fields.valid()?;
@@ -90,6 +100,13 @@ async fn logged_in(api: &Api, found: Found) -> Result<Response, Failure> {
 }
 
 /// Ends the caller's session: neither token is accepted any more.
+#[utoipa::path(
+    post,
+    path = "/api/users/logout",
+    operation_id = "log_out",
+    tag = "users",
+    responses((status = 200, description = "Logged out", body = Envelope<Nothing>)),
+)]
 pub(crate) async fn logout(State(api): State<Shared>, caller: Caller) -> Result<Answer<Nothing>, Failure> {
     api.end_session(caller.session).await?;
     Ok(Answer(Nothing {}))

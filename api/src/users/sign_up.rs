@@ -3,7 +3,8 @@
 
 use crate::{
     context::Shared,
-    envelope::{Answer, Failure, Nothing},
+    envelope::{Answer, Envelope, Failure, Nothing},
+    openapi::bodies,
     request::{Fields, JsonBody},
 };
 use axum::extract::State;
@@ -24,7 +25,15 @@ struct NewUser {
     at: UnixMs,
 }
 
-/// Makes a user.
+/// Signs a user up.
+#[utoipa::path(
+    post,
+    path = "/api/users/signup",
+    operation_id = "sign_up",
+    tag = "users",
+    request_body = bodies::SignUp,
+    responses((status = 200, description = "There is a user", body = Envelope<Nothing>)),
+)]
 pub(crate) async fn post(
     State(api): State<Shared>,
     JsonBody(mut fields): JsonBody,

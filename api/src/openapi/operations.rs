@@ -1,0 +1,119 @@
+//! Who may call each operation, and every code that it may be refused with. The words come from
+//! [`contracts::ResultCode`].
+
+use contracts::ResultCode::{
+    self, AccessTokenExpired, AmountMismatch, AmountNotPositive, AmountTooSmall, BadFixedDiscount, BadRate,
+    BadSortOrder, BodyTooLarge, BuyBidNotFound, CommandDiscarded, CommandExpired, CommandNotFound, CouponNotAvailable,
+    CouponNotFound, CouponTypeNotFound, DeadlinePassed, Forbidden, GifticonNotFound, InvalidInput, InvalidToken,
+    KeyReused, LoginIdTaken, LoginRequired, NicknameTaken, NotAccepted, NotEnoughPoints, PathNotFound, PaymentNotFound,
+    PictureNotRecognised, ProductNameTaken, ProductNotFound, RefreshTokenExpired, RefundNotFound, SellBidNotFound,
+    TooManyOpenBids, TossFailed, Unexpected, UnsupportedMediaType, UnsupportedOrder, UploadFailed, UserNotFound,
+};
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Anybody,
+    /// Whoever holds a signed address, or its owner.
+    Holder,
+    User,
+    Administrator,
+}
+
+/// What the handler's own description cannot say.
+pub(super) struct Operation {
+    /// Its `operationId`.
+    pub(super) id: &'static str,
+    pub(super) access: Access,
+    /// Whether it becomes a command, which may be answered later.
+    pub(super) is_command: bool,
+    /// Beside those that follow from the above.
+    codes: &'static [&'static [ResultCode]],
+}
+
+/// A database that is away, a limit that is reached, a defect: possible everywhere.
+const ALWAYS: &[ResultCode] = &[Unexpected, NotAccepted];
+const LOGIN: &[ResultCode] = &[InvalidToken, LoginRequired, AccessTokenExpired, RefreshTokenExpired];
+const COMMAND: &[ResultCode] = &[InvalidInput, KeyReused, CommandDiscarded];
+/// Of operations that take fields in the address.
+const FIELDS: &[ResultCode] = &[InvalidInput];
+const JSON: &[ResultCode] = &[InvalidInput, BodyTooLarge, UnsupportedMediaType];
+const UPLOAD: &[ResultCode] = &[InvalidInput, BodyTooLarge, UnsupportedMediaType, PictureNotRecognised, UploadFailed];
+const PRODUCT: &[ResultCode] = &[InvalidInput, ProductNotFound];
+/// What the market answers to any bid.
+const BID: &[ResultCode] = &[CommandExpired, UserNotFound, DeadlinePassed];
+const PAYING: &[ResultCode] = &[NotEnoughPoints, CouponNotFound, CouponNotAvailable, BadFixedDiscount];
+
+const fn query(id: &'static str, access: Access, codes: &'static [&'static [ResultCode]]) -> Operation {
+    Operation { id, access, is_command: false, codes }
+}
+
+const fn command(id: &'static str, access: Access, codes: &'static [&'static [ResultCode]]) -> Operation {
+    Operation { id, access, is_command: true, codes }
+}
+
+/// In the order of the routes.
+pub(super) const ALL: &[Operation] = &[
+    query("sign_up", Access::Anybody, &[JSON, &[LoginIdTaken, NicknameTaken]]),
+    query("log_in", Access::Anybody, &[JSON, &[UserNotFound]]),
+    query("log_out", Access::User, &[]),
+    query("points", Access::User, &[]),
+    command("request_refund", Access::User, &[JSON, &[NotEnoughPoints, CommandExpired]]),
+    query("list_products", Access::Anybody, &[FIELDS, &[BadSortOrder]]),
+    query("product", Access::Anybody, &[PRODUCT]),
+    query("product_trades", Access::Anybody, &[PRODUCT]),
+    query("sell_levels", Access::Anybody, &[PRODUCT]),
+    query("buy_levels", Access::Anybody, &[PRODUCT]),
+    query("daily_prices", Access::Anybody, &[PRODUCT]),
+    query("like", Access::User, &[PRODUCT]),
+    query("dislike", Access::User, &[PRODUCT]),
+    query("liked", Access::User, &[FIELDS]),
+    command("place_buy_bid", Access::User, &[JSON, PRODUCT, BID, PAYING, &[TooManyOpenBids]]),
+    command("cancel_buy_bid", Access::User, &[BID, &[BuyBidNotFound, Forbidden]]),
+    command("buy_now", Access::User, &[JSON, PRODUCT, BID, PAYING, &[SellBidNotFound]]),
+    query("bought", Access::User, &[FIELDS]),
+    query("buying", Access::User, &[FIELDS]),
+    command("place_sell_bid", Access::User, &[UPLOAD, PRODUCT, BID, &[TooManyOpenBids]]),
+    command("cancel_sell_bid", Access::User, &[BID, &[SellBidNotFound]]),
+    command("sell_now", Access::User, &[UPLOAD, PRODUCT, BID, &[BuyBidNotFound]]),
+    query("sold", Access::User, &[FIELDS]),
+    query("selling", Access::User, &[FIELDS]),
+    query("coupons", Access::User, &[FIELDS]),
+    query("used_coupons", Access::User, &[FIELDS]),
+    query(
+        "grant_coupon",
+        Access::Administrator,
+        &[JSON, &[UserNotFound, CouponTypeNotFound, BadRate, BadFixedDiscount]],
+    ),
+    query("request_charge", Access::User, &[JSON, COMMAND, &[UnsupportedOrder, AmountNotPositive, AmountTooSmall]]),
+    command("confirm_charge", Access::User, &[&[PaymentNotFound, AmountMismatch, CommandExpired, TossFailed]]),
+    query("fail_charge", Access::User, &[FIELDS, &[PaymentNotFound]]),
+    query("refunds", Access::Administrator, &[]),
+    command("approve_refund", Access::Administrator, &[&[RefundNotFound, CommandExpired]]),
+    query("add_product", Access::Administrator, &[UPLOAD, &[ProductNameTaken]]),
+    query("command_status", Access::Holder, &[FIELDS, &[CommandNotFound]]),
+    query("product_picture", Access::Anybody, &[&[PathNotFound]]),
+    query("gifticon_picture", Access::Anybody, &[FIELDS, &[Forbidden, GifticonNotFound]]),
+];
+
+impl Operation {
+    /// The operation of this name.
+    pub(super) fn named(id: &str) -> Option<&'static Self> {
+        ALL.iter().find(|operation| operation.id == id)
+    }
+
+    /// Every code that it may be refused with, ascending.
+    pub(super) fn codes(&self) -> Vec<ResultCode> {
+        let by_access: &[&[ResultCode]] = match self.access {
+            Access::Anybody => &[],
+            Access::Holder | Access::User => &[LOGIN],
+            Access::Administrator => &[LOGIN, &[Forbidden]],
+        };
+        let by_kind: &[&[ResultCode]] = if self.is_command { &[COMMAND] } else { &[] };
+        let mut codes: Vec<ResultCode> =
+            [&[ALWAYS], by_access, by_kind, self.codes].concat().into_iter().flatten().copied().collect();
+        codes.sort_unstable();
+        codes.dedup();
+        codes
+    }
+}
