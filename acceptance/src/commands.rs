@@ -40,5 +40,5 @@ pub fn cancel(key: &str, user: UserId, bid: u64, side: Side, now: UnixMs) -> Env
 pub fn picture(key: &str) -> Picture {
     let bytes: Vec<u8> = key.bytes().chain(std::iter::repeat(7)).take(32).collect();
     let sha256 = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    Picture { key: format!("test/{sha256}"), sha256 }
+    Picture { key: format!("test/{sha256}"), sha256, ..Picture::default() }
 }

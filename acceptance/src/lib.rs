@@ -16,9 +16,11 @@ pub mod market;
 pub mod page;
 pub mod process;
 pub mod replica;
+pub mod s3;
 pub mod servers;
 pub mod versions;
 pub mod visitor;
+pub mod voucher;
 pub mod wait;
 pub mod wire;
 

@@ -102,7 +102,7 @@ async fn poison_is_set_aside_and_the_good_go_on_in_order() {
     let now = market.now();
     let mut commands: Vec<Envelope> = (0..40).map(|n| sell(&format!("s{n}"), seller, product, 1_000, now)).collect();
     // Longer than its column: the database refuses the whole batch that it is in.
-    let picture = Picture { key: "x".repeat(300), sha256: "00".repeat(32) };
+    let picture = Picture { key: "x".repeat(300), sha256: "00".repeat(32), ..Picture::default() };
     let poison = envelope(
         "poison",
         seller,

@@ -6,7 +6,7 @@ use crate::{
     context::{Api, Shared},
     envelope::{Answer, Envelope, Failure, Nothing},
     openapi::bodies,
-    pictures::PictureFile,
+    pictures::LookFor,
     request::{PathId, Upload, upload::FILE},
 };
 use axum::{extract::State, response::Response};
@@ -38,9 +38,9 @@ pub(crate) async fn add_product(
     let (brand, name) = (fields.line("brand", MAX_BRAND_CHARS), fields.line("name", MAX_NAME_CHARS));
     let description = fields.optional_text("description", MAX_DESCRIPTION_CHARS).unwrap_or_default();
     let price = fields.price(&api.config.market);
-    let picture = PictureFile::recognise(fields.valid_with(FILE, file)?)?;
+    let picture = api.intake.look(fields.valid_with(FILE, file)?, LookFor::Nothing).await?;
 
-    let image = api.store_product_picture(&picture).await?;
+    let image = api.store_product_picture(picture).await?;
     let insert = sqlx::query!(
         "INSERT INTO products (brand, name, description, price, image_url, created_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
         brand,

@@ -5,13 +5,18 @@ use crate::{
     auth::{passwords::Passwords, sessions::Sessions, tokens::Tokens},
     commands::waiters::Waiters,
     envelope::Failure,
+    pictures::Intake,
     products::known::KnownProducts,
     request::upload::MAX_UPLOADS,
     signature::Signer,
 };
 use contracts::{PartitionCount, UserId};
 use platform::{
-    Clock, Config, Shutdown, cipher::AccountCipher, database::Reads, pictures::PictureStore, rabbitmq::Publisher,
+    Clock, Config, Shutdown,
+    cipher::{AccountCipher, BarcodeHasher},
+    database::Reads,
+    pictures::PictureStore,
+    rabbitmq::Publisher,
 };
 use sqlx::MySqlPool;
 use std::{sync::Arc, time::Duration};
@@ -35,6 +40,7 @@ pub(crate) struct Api {
     pub(crate) shutdown: Shutdown,
     pub(crate) partitions: PartitionCount,
     pub(crate) cipher: AccountCipher,
+    pub(crate) barcodes: BarcodeHasher,
     pub(crate) signer: Signer,
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
@@ -42,6 +48,7 @@ pub(crate) struct Api {
     pub(crate) products: KnownProducts,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) intake: Intake,
 }
 
 impl Api {
@@ -51,6 +58,7 @@ impl Api {
             instance: format!("api-{}", Uuid::from_u128(rand::random())),
             partitions: PartitionCount::new(config.partitions.count).ok_or(ServeError::PartitionCount)?,
             cipher: AccountCipher::new(config.account_cipher.key.expose()).ok_or(ServeError::CipherKey)?,
+            barcodes: BarcodeHasher::new(config.account_cipher.key.expose()).ok_or(ServeError::CipherKey)?,
             signer: Signer::new(&config.auth.address_secret)?,
             tokens: Tokens::new(&config.auth),
             passwords: Passwords::new(config.auth.max_password_hashes).map_err(|_| ServeError::Passwords)?,
@@ -59,6 +67,7 @@ impl Api {
             waiters: Arc::new(Waiters::new(config.http.max_in_flight)),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
             reads: Reads::new(&config, database.clone())?,
+            intake: Intake::new(&config.pictures),
             config,
             clock,
             database,

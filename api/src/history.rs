@@ -4,6 +4,7 @@ use crate::{
     auth::Caller,
     context::Shared,
     envelope::{Answer, Envelope, Failure},
+    pictures::product_picture_address,
     request::Query,
     seoul::{local, local_end},
 };
@@ -56,7 +57,7 @@ pub(crate) struct Sold {
     product_id: i64,
     product_brand: String,
     product_name: String,
-    /// Misspelt as the front end reads it.
+    /// The product's: what was sold is its buyer's alone. Misspelt as the front end reads it.
     #[serde(rename = "iamgeUrl")]
     image_url: String,
 }
@@ -114,7 +115,7 @@ pub(crate) async fn bought(
         product_brand: row.brand,
         product_name: row.name,
         gifticon_id: row.gifticon_id,
-        gifticon_url: api.gifticon_address(row.gifticon_id),
+        gifticon_url: api.gifticon_address(row.gifticon_id, caller.user),
     });
     Ok(Answer(bought.collect()))
 }
@@ -173,7 +174,7 @@ pub(crate) async fn sold(
     query.valid()?;
     let read = |db: MySqlPool| async move {
         sqlx::query!(
-            "SELECT o.order_id, o.traded_at_ms, o.final_price, o.product_id, p.brand, p.name, o.gifticon_id
+            "SELECT o.order_id, o.traded_at_ms, o.final_price, o.product_id, p.brand, p.name, p.image_url
              FROM orders o JOIN products p ON p.product_id = o.product_id
              WHERE o.seller_id = ? ORDER BY o.traded_at_ms DESC, o.order_id DESC LIMIT ? OFFSET ?",
             caller.user.0,
@@ -191,7 +192,7 @@ pub(crate) async fn sold(
         product_id: row.product_id,
         product_brand: row.brand,
         product_name: row.name,
-        image_url: api.gifticon_address(row.gifticon_id),
+        image_url: product_picture_address(&api.config.http.public_url, &row.image_url),
     });
     Ok(Answer(sold.collect()))
 }
@@ -237,7 +238,7 @@ pub(crate) async fn selling(
         product_brand: row.brand,
         product_name: row.name,
         gifticon_id: row.gifticon_id,
-        gifticon_image_url: row.gifticon_id.map(|id| api.gifticon_address(id)),
+        gifticon_image_url: row.gifticon_id.map(|id| api.gifticon_address(id, caller.user)),
     });
     Ok(Answer(selling.collect()))
 }

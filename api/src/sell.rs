@@ -1,19 +1,19 @@
-//! Selling: place, cancel, at once. The gifticon's picture is stored before the command is sent.
+//! Selling: place, cancel, at once. The gifticon's picture is looked into and stored before the command is sent.
 
 use crate::{
     auth::Caller,
     commands::{Ask, Identity, Wishes},
-    context::Shared,
+    context::{Api, Shared},
     envelope::{Envelope, Failure},
     openapi::{
         answers::{SellBidCancelled, SellBidPlaced, SoldNow},
         bodies,
     },
-    pictures::PictureFile,
-    request::{PathId, Upload, upload::FILE},
+    pictures::LookFor,
+    request::{File, PathId, Upload, upload::FILE},
 };
 use axum::{extract::State, response::Response};
-use contracts::{BidId, Command, ResultCode, Side};
+use contracts::{BidId, Command, CommandId, Kind, Picture, ResultCode, Side, UnixMs};
 use domain::deadline::deadline;
 
 /// Places a sell bid.
@@ -35,15 +35,16 @@ pub(crate) async fn place(
 ) -> Result<Response, Failure> {
     let price = fields.price(&api.config.market);
     let period_days = fields.period_days(&api.config.market);
-    let file = PictureFile::recognise(fields.valid_with(FILE, file)?)?;
+    let expires_at = fields.expires_on();
+    let file = fields.valid_with(FILE, file)?;
     let product = api.product(product).await?;
-    let picture = api.store_gifticon(&file).await?;
     let at = api.clock.now();
-    let deadline = deadline(at, period_days);
+    let id = wishes.command_id(caller.user, Kind::PlaceSellBid, at);
+    let picture = api.take_in(file, expires_at, at, id).await?;
+    // A bid does not outlive what it offers.
+    let deadline = deadline(at, period_days).min(expires_at.unwrap_or(UnixMs(i64::MAX)));
     let command = Command::PlaceSellBid { product, price, period_days, deadline, picture };
-    // From here on only the command is kept, not the file.
-    drop(file);
-    api.submit(&wishes, Ask { user: caller.user, at, identity: Identity::ByClient, command }).await
+    api.submit(&wishes, Ask { user: caller.user, at, identity: Identity::Known(id), command }).await
 }
 
 /// Sells to the oldest open buy bid at exactly this price.
@@ -64,13 +65,31 @@ pub(crate) async fn now(
     Upload { mut fields, file }: Upload,
 ) -> Result<Response, Failure> {
     let price = fields.price(&api.config.market);
-    let file = PictureFile::recognise(fields.valid_with(FILE, file)?)?;
+    let expires_at = fields.expires_on();
+    let file = fields.valid_with(FILE, file)?;
     let product = api.product(product).await?;
-    let picture = api.store_gifticon(&file).await?;
-    drop(file);
+    let at = api.clock.now();
+    let id = wishes.command_id(caller.user, Kind::SellNow, at);
+    let picture = api.take_in(file, expires_at, at, id).await?;
     let command = Command::SellNow { product, price, picture };
-    let ask = Ask { user: caller.user, at: api.clock.now(), identity: Identity::ByClient, command };
-    api.submit(&wishes, ask).await
+    api.submit(&wishes, Ask { user: caller.user, at, identity: Identity::Known(id), command }).await
+}
+
+impl Api {
+    /// Looks into the gifticon that a command offers, and stores its picture. Afterwards the file is not kept.
+    async fn take_in(
+        &self,
+        file: File,
+        expires_at: Option<UnixMs>,
+        at: UnixMs,
+        command: CommandId,
+    ) -> Result<Picture, Failure> {
+        if expires_at.is_some_and(|end| end <= at) {
+            return Err(ResultCode::GifticonExpired.into());
+        }
+        let looked_into = self.intake.look(file, LookFor::Barcode).await?;
+        Ok(Picture { expires_at, ..self.store_gifticon(looked_into, command).await? })
+    }
 }
 
 /// Takes a sell bid of the caller's back.

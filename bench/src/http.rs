@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_sell_bid_carries_its_picture_and_a_cancel_nothing() {
-        let picture = Picture { key: String::new(), sha256: String::new() };
+        let picture = Picture::default();
         let (product, price, deadline) = (ProductId(3), Won(500), UnixMs(0));
         let sell = Command::PlaceSellBid { product, price, period_days: 7, deadline, picture };
         let text = request(sell, Wait::Outcome);

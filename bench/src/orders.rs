@@ -65,7 +65,7 @@ fn place(side: Side, product: ProductId, price: Won, luck: &mut StdRng) -> Comma
 fn picture(luck: &mut StdRng) -> Picture {
     let (first, second): (u128, u128) = (luck.random(), luck.random());
     let sha256 = format!("{first:032x}{second:032x}");
-    Picture { key: format!("gifticons/{}.png", uuid::Uuid::from_u128(first)), sha256 }
+    Picture { key: format!("gifticons/{}.png", uuid::Uuid::from_u128(first)), sha256, ..Picture::default() }
 }
 
 #[cfg(test)]

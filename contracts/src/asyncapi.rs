@@ -4,6 +4,7 @@
 //! the decoders that the workers use. Channels and headers come from [`crate::topology`] and [`crate::dead_letter`].
 
 use crate::{
+    barcode::BarcodeHash,
     command::{Command, Envelope, Kind, Picture, Side},
     dead_letter::{
         DeadLetterReason, HEADER_ATTEMPTS, HEADER_COMMAND_ID, HEADER_ERROR, HEADER_FIRST_FAILED_AT,
@@ -218,7 +219,12 @@ fn envelope(kind: Kind) -> Envelope {
 
 fn command(kind: Kind) -> Command {
     let (product, price, period_days, deadline) = (ProductId(3), Won(4_500), 7, THEN.plus_ms(7 * DAY_MS));
-    let picture = Picture { key: "gifticons/ab/abcdef.png".to_owned(), sha256: "ab".repeat(32) };
+    let picture = Picture {
+        key: "gifticons/ab/abcdef.png".to_owned(),
+        sha256: "ab".repeat(32),
+        barcode: Some(BarcodeHash([0xcd; 32])),
+        expires_at: Some(THEN.plus_ms(30 * DAY_MS)),
+    };
     match kind {
         Kind::PlaceBuyBid => Command::PlaceBuyBid { product, price, period_days, deadline, coupon: Some(CouponId(5)) },
         Kind::PlaceSellBid => Command::PlaceSellBid { product, price, period_days, deadline, picture },

@@ -4,6 +4,7 @@
 //! numbers) is encrypted before it gets here.
 
 use crate::{
+    barcode::BarcodeHash,
     id::{BidId, CommandId, CouponId, ProductId, RefundId, UserId},
     money::Won,
     time::UnixMs,
@@ -45,14 +46,28 @@ impl Side {
     }
 }
 
-/// A gifticon's picture, stored before the command was sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// A gifticon's picture, stored before the command was sent, and what is known of the voucher in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Picture {
     /// Where the object store keeps it. Not part of the fingerprint: a retry stores the same picture elsewhere.
     pub key: String,
-    /// SHA-256 of the file, lower-case hex. Part of the fingerprint.
+    /// SHA-256 of the file as it was sent, lower-case hex. Part of the fingerprint.
     pub sha256: String,
+    /// What its barcode says, if one was read. Not part of the fingerprint: it follows from the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barcode: Option<BarcodeHash>,
+    /// Exclusive end of the voucher's own validity, if the client said it. Part of the fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<UnixMs>,
+}
+
+impl Picture {
+    /// Its lines of a command's canonical form. A picture without an end has none: so it was before ends were told.
+    fn canonical(&self) -> String {
+        let Picture { sha256, expires_at, .. } = self;
+        expires_at.map_or_else(|| sha256.clone(), |end| format!("{sha256}\n{}", end.0))
+    }
 }
 
 /// What is asked. The tag is [`Kind`]; the body's fields are those of the variant.
@@ -256,12 +271,14 @@ impl Command {
                 )
             }
             Command::PlaceSellBid { product, price, period_days, picture, .. } => {
-                format!("{kind}\n{product}\n{price}\n{period_days}\n{}", picture.sha256)
+                format!("{kind}\n{product}\n{price}\n{period_days}\n{}", picture.canonical())
             }
             Command::BuyNow { product, price, coupon } => {
                 format!("{kind}\n{product}\n{price}\n{}", coupon.map_or(String::new(), |c| c.to_string()))
             }
-            Command::SellNow { product, price, picture } => format!("{kind}\n{product}\n{price}\n{}", picture.sha256),
+            Command::SellNow { product, price, picture } => {
+                format!("{kind}\n{product}\n{price}\n{}", picture.canonical())
+            }
             Command::CancelBid { bid, side } => format!("{kind}\n{bid}\n{}", side.as_str()),
             Command::ExpireBids { product, bids } => {
                 let bids: Vec<String> = bids.iter().map(ToString::to_string).collect();
@@ -489,15 +506,32 @@ mod tests {
 
     #[test]
     fn what_the_api_adds_does_not_change_the_fingerprint_and_what_the_client_asks_does() {
-        let bid = |key: &str, price, deadline| Command::PlaceSellBid {
+        let sell = |price, deadline, picture| Command::PlaceSellBid {
             product: ProductId(3),
             price: Won(price),
             period_days: 7,
             deadline: UnixMs(deadline),
-            picture: Picture { key: key.into(), sha256: "ab".into() },
+            picture,
         };
+        let picture = |key: &str| Picture { key: key.into(), sha256: "ab".into(), ..Picture::default() };
+        let bid = |key, price, deadline| sell(price, deadline, picture(key));
         assert_eq!(Fingerprint::of(&bid("a", 1, 5)), Fingerprint::of(&bid("b", 1, 6)));
         assert_ne!(Fingerprint::of(&bid("a", 1, 5)), Fingerprint::of(&bid("a", 2, 5)));
+        let read = Picture { barcode: Some(BarcodeHash([7; 32])), ..picture("a") };
+        assert_eq!(Fingerprint::of(&bid("a", 1, 5)), Fingerprint::of(&sell(1, 5, read)));
+        let [ending, later] = [9, 10].map(|end| Picture { expires_at: Some(UnixMs(end)), ..picture("a") });
+        assert_ne!(Fingerprint::of(&bid("a", 1, 5)), Fingerprint::of(&sell(1, 5, ending.clone())));
+        assert_ne!(Fingerprint::of(&sell(1, 5, later)), Fingerprint::of(&sell(1, 5, ending)));
+    }
+
+    #[test]
+    fn a_picture_of_which_nothing_more_is_known_is_written_as_it_always_was() {
+        let plain = Picture { key: "a".into(), sha256: "ab".into(), ..Picture::default() };
+        assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"key":"a","sha256":"ab"}"#);
+        let known = Picture { barcode: Some(BarcodeHash([0xab; 32])), expires_at: Some(UnixMs(5)), ..plain };
+        let text = serde_json::to_string(&known).unwrap();
+        assert!(text.contains(&"ab".repeat(32)), "{text}");
+        assert_eq!(serde_json::from_str::<Picture>(&text).unwrap(), known);
     }
 
     #[test]

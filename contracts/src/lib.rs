@@ -6,6 +6,7 @@
 //! Doesn't: decide anything about the market. The rules are in `domain`.
 
 pub mod asyncapi;
+pub mod barcode;
 pub mod client_journal;
 pub mod command;
 pub mod dead_letter;
@@ -18,6 +19,7 @@ pub mod result_code;
 pub mod time;
 pub mod topology;
 
+pub use barcode::BarcodeHash;
 pub use command::{Command, Envelope, Fingerprint, Kind, Picture, Side};
 pub use dead_letter::DeadLetterReason;
 pub use event::Event;

@@ -76,6 +76,14 @@ result_codes! {
     GifticonNotFound = 4002, 404, "해당 기프티콘은 존재하지 않습니다.";
     /// The file is no PNG, JPEG or WebP picture.
     PictureNotRecognised = 4003, 400, "지원되지 않는 이미지 형식입니다.";
+    /// The voucher with this barcode is on offer already, or was sold. Cancel that offer first, if it is yours.
+    GifticonAlreadyOffered = 4004, 409, "이미 등록되었거나 판매된 기프티콘입니다.";
+    /// The voucher's own validity has ended: it cannot be sold any more.
+    GifticonExpired = 4005, 409, "유효기간이 지난 기프티콘입니다.";
+    /// Send a picture in which the barcode is whole, upright and sharp.
+    BarcodeNotReadable = 4006, 400, "바코드를 인식할 수 없습니다. 바코드가 선명하게 보이는 이미지를 사용해 주세요.";
+    /// Send a picture of fewer pixels.
+    PictureTooLarge = 4007, 400, "이미지의 가로, 세로 크기가 너무 큽니다.";
     /// The caller may not do this.
     Forbidden = 5000, 403, "해당 요청에 대한 권한이 없습니다.";
     /// `data` lists the fields and what is wrong with each.

@@ -8,7 +8,7 @@ use platform::{
     config::Mode,
     database,
     outcomes::OutcomePublisher,
-    pictures::PictureStore,
+    pictures::{self, HomeError, PictureStore},
     rabbitmq::Publisher,
 };
 use sqlx::MySqlPool;
@@ -47,6 +47,22 @@ impl Foundation {
         let topology = contracts::topology::Topology::new(partitions, &ladder);
         let publisher = Publisher::start(config.rabbitmq.clone(), topology, name.clone(), &shutdown);
         Ok(Self { config, clock, database, publisher, shutdown, partitions, name })
+    }
+
+    /// The picture store, if it is the one where this installation's pictures are. Waits for it as for the database.
+    async fn pictures(&self) -> Result<PictureStore, Failure> {
+        let store = PictureStore::open(&self.config.pictures)?;
+        let mut pauses = platform::pause::Pauses::new();
+        loop {
+            match pictures::settle(&store, &self.database).await {
+                Ok(()) => return Ok(store),
+                Err(error @ (HomeError::Elsewhere { .. } | HomeError::Anothers { .. })) => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "the picture store cannot be settled on; trying again"),
+            }
+            if !self.shutdown.sleep(pauses.next_pause()).await {
+                return Err("stopped before the picture store was there".into());
+            }
+        }
     }
 
     fn checks(&self) -> Vec<Check> {
@@ -122,7 +138,9 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
             shutdown.spawn(relay.run(partitions));
         }
         WorkerRole::Scheduler => {
-            let scheduler = workers::scheduler::Scheduler { config, clock, database, publisher, shutdown: stop };
+            let pictures = PictureStore::open(&config.pictures)?;
+            let scheduler =
+                workers::scheduler::Scheduler { config, clock, database, publisher, pictures, shutdown: stop };
             shutdown.spawn(scheduler.run(partitions));
         }
         WorkerRole::Payment => {
@@ -146,7 +164,7 @@ pub async fn api() -> Result<ExitCode, Failure> {
         clock: foundation.clock.clone(),
         database: foundation.database.clone(),
         publisher: foundation.publisher.clone(),
-        pictures: PictureStore::open(&config.pictures.folder)?,
+        pictures: foundation.pictures().await?,
         shutdown: foundation.shutdown.clone(),
     };
     let admin = admin::serve(config.admin.listen, api::checks(&dependencies), &foundation.shutdown).await?;

@@ -117,6 +117,28 @@ const DAMAGES: &[Damage] = &[
         breaks: &["bids_are_what_their_state_says"],
     },
     Damage {
+        what: "a voucher on offer that nobody claimed",
+        sql: "UPDATE gifticons SET barcode_hash = REPEAT('3', 32), bid_id = 1807 WHERE gifticon_id = 2063",
+        breaks: &["vouchers_are_offered_once"],
+    },
+    Damage {
+        what: "a voucher that is on offer and was sold before, at once",
+        sql: "UPDATE gifticons SET barcode_hash = REPEAT('3', 32), bid_id = 1807 WHERE gifticon_id = 2063;
+              UPDATE gifticons SET barcode_hash = REPEAT('3', 32) WHERE gifticon_id = 1295;
+              INSERT INTO barcode_claims (barcode_hash, gifticon_id) VALUES (REPEAT('3', 32), 2063)",
+        breaks: &["vouchers_are_offered_once"],
+    },
+    Damage {
+        what: "a claim to a voucher with another barcode",
+        sql: "INSERT INTO barcode_claims (barcode_hash, gifticon_id) VALUES (REPEAT('3', 32), 2063)",
+        breaks: &["vouchers_are_offered_once"],
+    },
+    Damage {
+        what: "a bid that outlives its voucher",
+        sql: "UPDATE gifticons SET bid_id = 1807, expires_at_ms = 4102444799999 WHERE gifticon_id = 2063",
+        breaks: &["vouchers_are_offered_until_their_end"],
+    },
+    Damage {
         what: "a traded bid without an order",
         sql: "UPDATE bids SET state = 'traded', closed_at_ms = 5 WHERE bid_id = 1807",
         breaks: &["traded_bids_have_one_order"],
@@ -128,7 +150,8 @@ const DAMAGES: &[Damage] = &[
     },
     Damage {
         what: "one bid in two orders",
-        sql: "INSERT INTO gifticons SELECT 2306, owner_id, product_id, 'z', picture_sha256, c:35, 2 FROM gifticons WHERE gifticon_id = 1295;
+        sql: "INSERT INTO gifticons (gifticon_id, owner_id, product_id, picture_key, picture_sha256, command_id, created_at_ms)
+                     SELECT 2306, owner_id, product_id, 'z', picture_sha256, c:35, 2 FROM gifticons WHERE gifticon_id = 1295;
               INSERT INTO commands SELECT c:35, kind, user_id, fingerprint, state, 0, '{}', 1, 1, 2 FROM commands WHERE command_id = c:11;
               INSERT INTO orders SELECT 2306, product_id, buyer_id, seller_id, buy_bid_id, NULL, 2306, NULL, price, final_price,
                      fee, c:35, 2 FROM orders WHERE order_id = 1551",

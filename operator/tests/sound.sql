@@ -42,6 +42,11 @@ INSERT INTO gifticons (gifticon_id, owner_id, product_id, picture_key, picture_s
     (770, 2, 1, 'a', REPEAT('a', 32), c:02, 2), (1794, 2, 1, 'b', REPEAT('b', 32), c:04, 2),
     (783, 2, 2, 'c', REPEAT('c', 32), c:08, 2), (1295, 2, 2, 'd', REPEAT('d', 32), c:11, 2),
     (2063, 3, 2, 'e', REPEAT('e', 32), c:12, 2);
+-- The voucher of an expired offer was offered again, and sold; another ends with its offer.
+UPDATE gifticons SET barcode_hash = REPEAT('2', 32), bid_id = 527 WHERE gifticon_id = 783;
+UPDATE gifticons SET barcode_hash = REPEAT('2', 32), bid_id = 514 WHERE gifticon_id = 770;
+UPDATE gifticons SET expires_at_ms = 4102444800000, bid_id = 1538 WHERE gifticon_id = 1794;
+INSERT INTO barcode_claims (barcode_hash, gifticon_id) VALUES (REPEAT('2', 32), 770);
 INSERT INTO bids (bid_id, side, product_id, user_id, price, hold, coupon_id, gifticon_id, state, placed_at_ms, deadline_ms, closed_at_ms, command_id) VALUES
     (258, 'buy', 1, 1, 5000, 5000, NULL, NULL, 'traded', 1, 4102444800000, 2, c:01),
     (514, 'sell', 1, 2, 4500, 0, NULL, 770, 'traded', 1, 4102444800000, 2, c:02),

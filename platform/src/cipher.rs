@@ -1,9 +1,10 @@
-//! Bank account numbers: encrypted from the API on, masked for people, hashed to tell them apart.
+//! Bank account numbers: encrypted from the API on, masked for people, hashed to tell them apart. Barcodes: hashed only.
 
 use chacha20poly1305::{
     ChaCha20Poly1305, Key, KeyInit, Nonce,
     aead::{Aead, Payload},
 };
+use contracts::BarcodeHash;
 use hmac::{Hmac, Mac};
 use rand::RngCore;
 use sha2::Sha256;
@@ -68,6 +69,30 @@ impl AccountCipher {
     }
 }
 
+/// What the key of barcodes is derived for. No account is hashed without a zero byte, so no hash of one is this key.
+const BARCODE_PURPOSE: &[u8] = b"gream barcode key v1";
+
+/// Hashes what barcodes say, with a key of its own derived from `account_cipher.key`, which is never changed: under
+/// another key, vouchers that were offered before would not be known again.
+#[derive(Clone)]
+pub struct BarcodeHasher(Hmac<Sha256>);
+
+impl BarcodeHasher {
+    /// From the configured key; `None` unless it is 64 hexadecimal digits.
+    pub fn new(key_hex: &str) -> Option<Self> {
+        let mut derivation = <Hmac<Sha256> as Mac>::new_from_slice(&parse_key(key_hex)?).ok()?;
+        derivation.update(BARCODE_PURPOSE);
+        <Hmac<Sha256> as Mac>::new_from_slice(&derivation.finalize().into_bytes()).ok().map(Self)
+    }
+
+    /// The hash of what a barcode says.
+    pub fn hash(&self, text: &str) -> BarcodeHash {
+        let mut mac = self.0.clone();
+        mac.update(text.as_bytes());
+        BarcodeHash(mac.finalize().into_bytes().into())
+    }
+}
+
 /// `account` with all but its last digits hidden.
 pub fn mask(account: &str) -> String {
     let length = account.chars().count();
@@ -110,6 +135,16 @@ mod tests {
         assert_eq!(cipher.open(&sealed[..20]), Err(NotSealedHere));
         assert_eq!(cipher.hash("b", "1"), cipher.hash("b", "1"));
         assert_ne!(cipher.hash("b", "1"), other.hash("b", "1"));
+    }
+
+    #[test]
+    fn a_barcode_hash_needs_the_key_and_is_no_hash_of_an_account() {
+        let [one, other] = ["ab", "cd"].map(|digits| BarcodeHasher::new(&digits.repeat(32)).unwrap());
+        assert_eq!(one.hash("123456"), one.hash("123456"));
+        assert_ne!(one.hash("123456"), one.hash("123457"));
+        assert_ne!(one.hash("123456"), other.hash("123456"));
+        let accounts = AccountCipher::new(&"ab".repeat(32)).unwrap();
+        assert!(!one.hash("123456").to_string().starts_with(&accounts.hash("", "123456")));
     }
 
     #[test]

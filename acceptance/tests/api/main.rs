@@ -12,3 +12,5 @@ mod lists;
 mod market_rows;
 mod payments;
 mod prices;
+mod sweeping;
+mod vouchers;

@@ -2,7 +2,7 @@
 
 use super::{mutate::mutate, session};
 use contracts::{
-    BidId, Command, CommandId, CouponId, Envelope, Picture, ProductId, RefundId, Side, UnixMs, UserId, Won,
+    BarcodeHash, BidId, Command, CommandId, CouponId, Envelope, Picture, ProductId, RefundId, Side, UnixMs, UserId, Won,
 };
 use rand::Rng;
 use std::time::Instant;
@@ -13,7 +13,12 @@ const ROUND: u32 = 1_000;
 /// One of each kind.
 fn samples() -> Vec<Envelope> {
     let (product, price, deadline) = (ProductId(3), Won(4_500), UnixMs(1_800_000_000_000));
-    let picture = Picture { key: "gifticons/ab/x.png".into(), sha256: "ab".repeat(32) };
+    let picture = Picture {
+        key: "gifticons/ab/x.png".into(),
+        sha256: "ab".repeat(32),
+        barcode: Some(BarcodeHash([7; 32])),
+        expires_at: Some(deadline),
+    };
     let commands = [
         Command::PlaceBuyBid { product, price, period_days: 7, deadline, coupon: Some(CouponId(9)) },
         Command::PlaceSellBid { product, price, period_days: 7, deadline, picture: picture.clone() },

@@ -11,7 +11,7 @@ pub const ROWS: u64 = 20_000;
 pub type Tables = BTreeMap<String, u64>;
 
 /// `n` runs from 0; ids are a million and more, so that they are nobody else's.
-const TABLES: [(&str, &str); 17] = [
+const TABLES: [(&str, &str); 19] = [
     (
         "users (user_id, login_id, nickname, role, provider, created_at_ms)",
         "1000000 + n, CONCAT('crowd', n), CONCAT('crowd', n), 'user', 'local', n",
@@ -53,6 +53,8 @@ const TABLES: [(&str, &str); 17] = [
         "gifticons (gifticon_id, owner_id, product_id, picture_key, picture_sha256, command_id, created_at_ms)",
         "1000000 + n, 1000000 + n % 5000, 1000000 + n % 2000, 'crowd', REPEAT('0', 32), UNHEX(LPAD(HEX(1000000 + n), 32, '0')), n",
     ),
+    ("barcode_claims (barcode_hash, gifticon_id)", "UNHEX(LPAD(HEX(1000000 + n), 64, '0')), 1000000 + n"),
+    ("gifticon_reveals (gifticon_id, user_id, revealed_at_ms)", "1000000 + n, 1000000 + n % 5000, n"),
     (
         "orders (order_id, product_id, buyer_id, seller_id, buy_bid_id, sell_bid_id, gifticon_id, price, final_price, fee, \
          command_id, traded_at_ms)",

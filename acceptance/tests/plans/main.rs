@@ -38,7 +38,7 @@ const MEANT: [(&str, &str, &str); 1] = [(
 )];
 
 /// What the bid worker and others put together as text, which no list names: the traffic must have led to each.
-const MUST_RUN: [&str; 21] = [
+const MUST_RUN: [&str; 29] = [
     "FROM partitions WHERE partition_id IN (?) ORDER BY partition_id FOR UPDATE",
     "FROM commands WHERE command_id IN (?) ORDER BY command_id FOR UPDATE",
     "UPDATE partitions SET epoch",
@@ -53,6 +53,14 @@ const MUST_RUN: [&str; 21] = [
     "UPDATE bids SET state",
     "INSERT INTO orders",
     "INSERT INTO outbox",
+    "FROM barcode_claims WHERE barcode_hash IN (?) ORDER BY barcode_hash FOR UPDATE",
+    "FROM barcode_claims c LEFT JOIN gifticons g",
+    "INSERT INTO barcode_claims",
+    "UPDATE barcode_claims SET gifticon_id",
+    "INSERT INTO gifticon_reveals",
+    "SELECT command_id, state FROM commands WHERE command_id IN",
+    "FROM gifticons g LEFT JOIN bids b ON b.bid_id = g.bid_id WHERE g.command_id IN",
+    "UPDATE gifticons SET picture_swept_at_ms",
     "ON DUPLICATE KEY UPDATE available",
     "UPDATE coupons SET state",
     "INSERT INTO coupon_entries",

@@ -4,6 +4,7 @@ use acceptance::{
     Market,
     commands::{WEEK_MS, buy, envelope, sell},
     visitor::start_api,
+    voucher,
     wait::eventually,
 };
 use contracts::{Command, CouponId, Won};
@@ -24,6 +25,7 @@ pub async fn run(market: &mut Market) {
     day(market).await;
     without_redis(market).await;
     full_batches(market).await;
+    vouchers(market).await;
     attempts(market).await;
 }
 
@@ -77,6 +79,26 @@ async fn full_batches(market: &Market) {
     for command in commands {
         market.reaches(command.id, "done").await;
     }
+}
+
+/// A voucher with a barcode is offered, shown, taken back, offered again; its first picture is destroyed.
+async fn vouchers(market: &mut Market) {
+    market.set("GREAM__SCHEDULER__SWEEP_INTERVAL_MS", "5");
+    let (_api, visitor) = start_api(market).await;
+    let _workers = market.worker(&["bid", "relay", "scheduler"]).await;
+    let seller = visitor.join("voucher").await;
+    let path = format!("/api/sell/{}", visitor.get("/api/products").await.ok()[0]["id"]);
+    let picture = voucher::png("9876543210123456");
+    let offer = seller.upload(&path, &[("price", "90000000")], &picture).await.ok();
+    let url = seller.get("/api/sell/history/onprogress").await.ok()[0]["gifticonImageUrl"].as_str().unwrap().to_owned();
+    let shown = format!("{}/api/{}", visitor.base, url.split_once("/api/").unwrap().1);
+    assert_eq!(visitor.client.get(&shown).send().await.unwrap().status(), 200);
+    seller.delete(&format!("/api/sell/bid/{}", offer["sellId"])).await.ok();
+    seller.upload(&path, &[("price", "90000000")], &picture).await.ok();
+    eventually("the picture of the cancelled offer is destroyed", || async {
+        (visitor.client.get(&shown).send().await.unwrap().status() == 404).then_some(())
+    })
+    .await;
 }
 
 /// A command whose workers end is counted before it begins; an attempt that ended with its connection is taken back. It

@@ -43,6 +43,8 @@ pub(crate) enum Identity {
     ByClient,
     /// The thing itself: it can be asked for only once, however often somebody clicks.
     ByNature(String),
+    /// As [`Identity::ByClient`], found out before ([`Wishes::command_id`]) because something is named after the command.
+    Known(CommandId),
 }
 
 /// Somebody asks for something.
@@ -170,14 +172,23 @@ impl Api {
 }
 
 fn command_id(wishes: &Wishes, ask: &Ask) -> CommandId {
-    let operation = ask.command.kind().as_str();
-    match (&ask.identity, &wishes.idempotency_key) {
-        (Identity::ByNature(key), _) | (Identity::ByClient, Some(key)) => CommandId::derived(ask.user, operation, key),
-        (Identity::ByClient, None) => {
-            let mut random = [0; 10];
-            rand::rng().fill_bytes(&mut random);
-            CommandId::fresh(ask.at, random)
+    let kind = ask.command.kind();
+    match &ask.identity {
+        Identity::ByNature(key) => CommandId::derived(ask.user, kind.as_str(), key),
+        Identity::ByClient => wishes.command_id(ask.user, kind, ask.at),
+        Identity::Known(id) => *id,
+    }
+}
+
+impl Wishes {
+    /// The id of what a user asks for: derived from the `Idempotency-Key`, or fresh, and then another each time.
+    pub(crate) fn command_id(&self, user: UserId, kind: Kind, at: UnixMs) -> CommandId {
+        if let Some(key) = &self.idempotency_key {
+            return CommandId::derived(user, kind.as_str(), key);
         }
+        let mut random = [0; 10];
+        rand::rng().fill_bytes(&mut random);
+        CommandId::fresh(at, random)
     }
 }
 

@@ -78,6 +78,9 @@ pub(crate) struct SellBid {
     /// Days.
     #[schema(minimum = 1, maximum = 60, example = 7)]
     period: Option<i64>,
+    /// The gifticon's own validity, if the client knows it: its last day in Seoul.
+    #[schema(format = Date)]
+    expires_on: Option<String>,
     /// The gifticon's picture: PNG, JPEG or WebP.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
@@ -90,6 +93,9 @@ pub(crate) struct SellNow {
     /// Of the buy bid that the caller saw.
     #[schema(minimum = 1, maximum = 100_000_000, example = 4500)]
     price: i64,
+    /// The gifticon's own validity, if the client knows it: its last day in Seoul.
+    #[schema(format = Date)]
+    expires_on: Option<String>,
     /// The gifticon's picture: PNG, JPEG or WebP.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,

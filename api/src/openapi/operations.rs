@@ -3,11 +3,12 @@
 
 use contracts::ResultCode::{
     self, AccessTokenExpired, AmountMismatch, AmountNotPositive, AmountTooSmall, BadFixedDiscount, BadRate,
-    BadSortOrder, BodyTooLarge, BuyBidNotFound, CommandDiscarded, CommandExpired, CommandNotFound, CouponNotAvailable,
-    CouponNotFound, CouponTypeNotFound, DeadlinePassed, Forbidden, GifticonNotFound, InvalidInput, InvalidToken,
-    KeyReused, LoginIdTaken, LoginRequired, NicknameTaken, NotAccepted, NotEnoughPoints, PathNotFound, PaymentNotFound,
-    PictureNotRecognised, ProductNameTaken, ProductNotFound, RefreshTokenExpired, RefundNotFound, SellBidNotFound,
-    TooManyOpenBids, TossFailed, Unexpected, UnsupportedMediaType, UnsupportedOrder, UploadFailed, UserNotFound,
+    BadSortOrder, BarcodeNotReadable, BodyTooLarge, BuyBidNotFound, CommandDiscarded, CommandExpired, CommandNotFound,
+    CouponNotAvailable, CouponNotFound, CouponTypeNotFound, DeadlinePassed, Forbidden, GifticonAlreadyOffered,
+    GifticonExpired, GifticonNotFound, InvalidInput, InvalidToken, KeyReused, LoginIdTaken, LoginRequired,
+    NicknameTaken, NotAccepted, NotEnoughPoints, PathNotFound, PaymentNotFound, PictureNotRecognised, PictureTooLarge,
+    ProductNameTaken, ProductNotFound, RefreshTokenExpired, RefundNotFound, SellBidNotFound, TooManyOpenBids,
+    TossFailed, Unexpected, UnsupportedMediaType, UnsupportedOrder, UploadFailed, UserNotFound,
 };
 
 /// Who may call.
@@ -38,7 +39,10 @@ const COMMAND: &[ResultCode] = &[InvalidInput, KeyReused, CommandDiscarded];
 /// Of operations that take fields in the address.
 const FIELDS: &[ResultCode] = &[InvalidInput];
 const JSON: &[ResultCode] = &[InvalidInput, BodyTooLarge, UnsupportedMediaType];
-const UPLOAD: &[ResultCode] = &[InvalidInput, BodyTooLarge, UnsupportedMediaType, PictureNotRecognised, UploadFailed];
+const UPLOAD: &[ResultCode] =
+    &[InvalidInput, BodyTooLarge, UnsupportedMediaType, PictureNotRecognised, PictureTooLarge, UploadFailed];
+/// Of a gifticon that is offered.
+const VOUCHER: &[ResultCode] = &[BarcodeNotReadable, GifticonAlreadyOffered, GifticonExpired];
 const PRODUCT: &[ResultCode] = &[InvalidInput, ProductNotFound];
 /// What the market answers to any bid.
 const BID: &[ResultCode] = &[CommandExpired, UserNotFound, DeadlinePassed];
@@ -73,9 +77,9 @@ pub(super) const ALL: &[Operation] = &[
     command("buy_now", Access::User, &[JSON, PRODUCT, BID, PAYING, &[SellBidNotFound]]),
     query("bought", Access::User, &[FIELDS]),
     query("buying", Access::User, &[FIELDS]),
-    command("place_sell_bid", Access::User, &[UPLOAD, PRODUCT, BID, &[TooManyOpenBids]]),
+    command("place_sell_bid", Access::User, &[UPLOAD, VOUCHER, PRODUCT, BID, &[TooManyOpenBids]]),
     command("cancel_sell_bid", Access::User, &[BID, &[SellBidNotFound]]),
-    command("sell_now", Access::User, &[UPLOAD, PRODUCT, BID, &[BuyBidNotFound]]),
+    command("sell_now", Access::User, &[UPLOAD, VOUCHER, PRODUCT, BID, &[BuyBidNotFound]]),
     query("sold", Access::User, &[FIELDS]),
     query("selling", Access::User, &[FIELDS]),
     query("coupons", Access::User, &[FIELDS]),

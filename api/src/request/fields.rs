@@ -3,8 +3,11 @@
 //! A getter that finds a mistake notes it and gives back a placeholder; [`Fields::valid`] then refuses the request
 //! before anybody has used it.
 
-use crate::envelope::{Failure, FieldError};
-use contracts::{CouponId, Won, id::ID_LIMIT};
+use crate::{
+    envelope::{Failure, FieldError},
+    seoul::end_of_day,
+};
+use contracts::{CouponId, UnixMs, Won, id::ID_LIMIT};
 use platform::config::MarketConfig;
 use serde_json::{Map, Value};
 use std::{collections::HashMap, ops::RangeInclusive};
@@ -164,6 +167,17 @@ impl Fields {
         days.and_then(|days| u32::try_from(days).ok()).unwrap_or(market.default_period_days)
     }
 
+    /// `expiresOn`, a gifticon's own last day, if it is said: its exclusive end in Seoul.
+    pub(crate) fn expires_on(&mut self) -> Option<UnixMs> {
+        const MAX_CHARS: usize = 40;
+        let text = self.optional_text("expiresOn", MAX_CHARS).filter(|text| !text.is_empty())?;
+        let end = end_of_day(&text);
+        if end.is_none() {
+            self.refuse("expiresOn", "YYYY-MM-DD 형식의 날짜여야 합니다.");
+        }
+        end
+    }
+
     /// `couponId`, if there is one.
     pub(crate) fn coupon(&mut self) -> Option<CouponId> {
         let last = i64::try_from(ID_LIMIT - 1).unwrap_or(i64::MAX);
@@ -243,6 +257,19 @@ mod tests {
             fields.integer("price", 1..=10);
             assert_eq!(fields.errors.len(), 1, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_day_may_be_missing_and_must_be_one() {
+        for empty in [form(&[]), form(&[("expiresOn", "")])] {
+            let mut fields = empty;
+            assert_eq!(fields.expires_on(), None);
+            assert!(fields.valid().is_ok());
+        }
+        assert_eq!(form(&[("expiresOn", "2024-01-30")]).expires_on(), end_of_day("2024-01-30"));
+        let mut fields = form(&[("expiresOn", "tomorrow")]);
+        fields.expires_on();
+        assert!(fields.valid().is_err());
     }
 
     #[test]

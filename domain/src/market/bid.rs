@@ -66,6 +66,8 @@ pub struct Gifticon {
     pub product: ProductId,
     /// Its picture.
     pub picture: Picture,
+    /// The bid that offers it; `None` when it was sold at once.
+    pub bid: Option<BidId>,
     /// The command that brought it.
     pub command: CommandId,
     /// When.

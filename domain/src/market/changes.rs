@@ -8,7 +8,7 @@ use crate::{
     coupon::{CouponEntry, CouponState},
     ledger::{Balance, Transfer},
 };
-use contracts::{BidId, CouponId, PartitionId, UnixMs, UserId, event::Caused};
+use contracts::{BarcodeHash, BidId, CouponId, GifticonId, PartitionId, UnixMs, UserId, event::Caused};
 use std::collections::BTreeMap;
 
 /// What must be written. Nothing else changed.
@@ -22,6 +22,10 @@ pub struct Changes {
     pub bids_closed: Vec<(BidId, BidState, UnixMs)>,
     /// New vouchers.
     pub gifticons: Vec<Gifticon>,
+    /// Barcodes that nobody had offered before.
+    pub claims_made: BTreeMap<BarcodeHash, GifticonId>,
+    /// Barcodes that were free again, and are now another voucher's.
+    pub claims_passed_on: BTreeMap<BarcodeHash, GifticonId>,
     /// New trades.
     pub orders: Vec<Order>,
     /// Movements of points.

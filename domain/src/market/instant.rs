@@ -38,10 +38,11 @@ impl Market {
         picture: &Picture,
     ) -> Result<Decision, Stop> {
         self.check_user_and_product(turn, product)?;
+        self.check_voucher(turn, picture)?;
         let resting = self.meet(turn, WindowKey::Level { product, side: Side::Buy, price }, price)?;
         let resting = resting.ok_or(ResultCode::BuyBidNotFound)?;
 
-        let gifticon = self.take_in(turn, product, picture)?;
+        let gifticon = self.take_in(turn, product, picture, None)?;
         let seller = Seller { user: turn.user, bid: None, gifticon };
         let order = self.trade(turn, product, resting.price, &Buyer::of(&resting), &seller)?;
         Ok(Decision::done(json!({"orderId": order.id, "price": order.price})))

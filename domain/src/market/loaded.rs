@@ -2,10 +2,11 @@
 
 use super::{
     bid::{Bid, BidState},
+    claim::Claim,
     needs::Window,
 };
 use crate::{coupon::Coupon, ledger::Balance};
-use contracts::{CouponId, PartitionId, ProductId, UnixMs, UserId};
+use contracts::{BarcodeHash, CouponId, PartitionId, ProductId, UnixMs, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a partition has come.
@@ -34,6 +35,8 @@ pub struct Loaded {
     pub coupons: Vec<Coupon>,
     /// Open bids by user and product; no row means none.
     pub open_counts: BTreeMap<(UserId, ProductId), u32>,
+    /// Of the barcodes asked for, those that were offered before.
+    pub claims: BTreeMap<BarcodeHash, Claim>,
 }
 
 impl Loaded {

@@ -7,13 +7,15 @@
 //! ```
 //! Promises: the outcome of a command depends on the commands before it, never on how they were cut into batches or
 //! on how much of the book was loaded: a candidate that the loaded windows do not cover is never traded with.
-//! Each bid holds exactly the points that its release or trade will move. Nobody trades with themself.
+//! Each bid holds exactly the points that its release or trade will move. Nobody trades with themself. A voucher whose
+//! barcode is known is not on offer twice.
 //! Doesn't: know which commands were carried out before (the inbox does), or who may send what (the API does).
 
 mod bid;
 mod book;
 mod cancel;
 mod changes;
+mod claim;
 mod decision;
 mod expire;
 mod instant;
@@ -30,6 +32,7 @@ pub use crate::{
 };
 pub use bid::{Bid, BidState, Gifticon, Order};
 pub use changes::Changes;
+pub use claim::Claim;
 pub use decision::{Decision, Missing, Undecided};
 pub use loaded::{Loaded, Progress};
 pub use needs::{Limits, Needs, Window, WindowKey, WindowNeed};

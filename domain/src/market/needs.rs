@@ -2,7 +2,8 @@
 
 use super::bid::Bid;
 use contracts::{
-    BidId, Command, CouponId, Envelope, PartitionCount, PartitionId, ProductId, Side, UserId, Won, topology::Role,
+    BarcodeHash, BidId, Command, CouponId, Envelope, PartitionCount, PartitionId, ProductId, Side, UserId, Won,
+    topology::Role,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,6 +102,8 @@ pub struct Needs {
     pub coupons: BTreeSet<CouponId>,
     /// How many open bids these users have on these products. No row counts as none.
     pub open_counts: BTreeSet<(UserId, ProductId)>,
+    /// Barcodes of vouchers that are offered: their claims are to be locked before coupons and balances, in order.
+    pub barcodes: BTreeSet<BarcodeHash>,
     /// Parts of the book.
     pub windows: BTreeMap<WindowKey, WindowNeed>,
 }
@@ -143,16 +146,18 @@ impl Needs {
                 self.coupons.extend(*coupon);
                 self.open_counts.insert((envelope.user, *product));
             }
-            Command::PlaceSellBid { product, .. } => {
+            Command::PlaceSellBid { product, picture, .. } => {
                 self.products.insert(*product);
                 self.open_counts.insert((envelope.user, *product));
+                self.barcodes.extend(picture.barcode);
             }
             Command::BuyNow { product, coupon, .. } => {
                 self.products.insert(*product);
                 self.coupons.extend(*coupon);
             }
-            Command::SellNow { product, .. } => {
+            Command::SellNow { product, picture, .. } => {
                 self.products.insert(*product);
+                self.barcodes.extend(picture.barcode);
             }
             Command::CancelBid { bid, .. } => {
                 self.bids.insert(*bid);

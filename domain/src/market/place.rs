@@ -47,9 +47,10 @@ impl Market {
 
     pub(super) fn place_sell(&mut self, turn: &mut Turn, offer: &Offer, picture: &Picture) -> Result<Decision, Stop> {
         self.check_offer(turn, offer)?;
+        self.check_voucher(turn, picture)?;
 
         let id = BidId(self.next_id(turn)?);
-        let gifticon = self.take_in(turn, offer.product, picture)?;
+        let gifticon = self.take_in(turn, offer.product, picture, Some(id))?;
         let bid = Bid { gifticon: Some(gifticon), ..new_bid(turn, id, Side::Sell, offer) };
         self.open(bid.clone());
         if let Some(other) = self.meet_crossing(turn, &bid)? {
@@ -79,19 +80,22 @@ impl Market {
         self.meet(turn, key, bid.price)
     }
 
-    /// Notes a voucher that the commander offers.
+    /// Notes a voucher that the commander offers, by `bid` or at once.
     pub(super) fn take_in(
         &mut self,
         turn: &Turn,
         product: ProductId,
         picture: &Picture,
+        bid: Option<BidId>,
     ) -> Result<GifticonId, Undecided> {
         let id = GifticonId(self.next_id(turn)?);
+        self.claim(picture, id, bid);
         self.changes.gifticons.push(Gifticon {
             id,
             owner: turn.user,
             product,
             picture: picture.clone(),
+            bid,
             command: turn.command,
             created_at: turn.at,
         });

@@ -5,6 +5,7 @@ use super::{
     book::Book,
     cancel,
     changes::Changes,
+    claim::Claim,
     decision::{Decision, Missing, Stop, Undecided},
     loaded::{Loaded, Progress},
     needs::{Limits, partition_of},
@@ -12,8 +13,8 @@ use super::{
 };
 use crate::{coupon::Coupon, ledger::Balance};
 use contracts::{
-    BidId, Command, CommandId, CouponId, Envelope, PartitionCount, PartitionId, ProductId, ResultCode, UnixMs, UserId,
-    topology::Role,
+    BarcodeHash, BidId, Command, CommandId, CouponId, Envelope, PartitionCount, PartitionId, ProductId, ResultCode,
+    UnixMs, UserId, topology::Role,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +31,7 @@ pub struct Market {
     pub(super) balances: BTreeMap<UserId, Balance>,
     pub(super) coupons: BTreeMap<CouponId, Coupon>,
     pub(super) open_counts: BTreeMap<(UserId, ProductId), u32>,
+    pub(super) claims: BTreeMap<BarcodeHash, Claim>,
     pub(super) changes: Changes,
     before: Before,
 }
@@ -40,6 +42,7 @@ struct Before {
     partitions: BTreeMap<PartitionId, Progress>,
     balances: BTreeMap<UserId, Balance>,
     coupons: BTreeMap<CouponId, Coupon>,
+    claims: BTreeMap<BarcodeHash, Claim>,
 }
 
 /// The command that is being carried out.
@@ -55,13 +58,18 @@ pub(super) struct Turn {
 impl Market {
     /// The market as it was loaded.
     pub fn new(loaded: Loaded, partition_count: PartitionCount, limits: Limits) -> Market {
-        let Loaded { partitions, products, windows, bids, balances, coupons, open_counts } = loaded;
+        let Loaded { partitions, products, windows, bids, balances, coupons, open_counts, claims } = loaded;
         let mut book = Book::covering(&windows);
         let bids: BTreeMap<BidId, Bid> =
             windows.into_iter().flat_map(|window| window.bids).chain(bids).map(|bid| (bid.id, bid)).collect();
         bids.values().filter(|bid| bid.state == BidState::Open).for_each(|bid| book.insert(bid));
         let coupons: BTreeMap<CouponId, Coupon> = coupons.into_iter().map(|coupon| (coupon.id, coupon)).collect();
-        let before = Before { partitions: partitions.clone(), balances: balances.clone(), coupons: coupons.clone() };
+        let before = Before {
+            partitions: partitions.clone(),
+            balances: balances.clone(),
+            coupons: coupons.clone(),
+            claims: claims.clone(),
+        };
         Market {
             limits,
             partition_count,
@@ -73,6 +81,7 @@ impl Market {
             balances,
             coupons,
             open_counts,
+            claims,
             changes: Changes::default(),
             before,
         }
@@ -139,12 +148,19 @@ impl Market {
 
     /// What is to be written.
     pub fn into_changes(self) -> Changes {
-        let Market { mut changes, mut bids, placed, mut partitions, mut balances, coupons, before, .. } = self;
+        let Market { mut changes, mut bids, placed, mut partitions, mut balances, coupons, claims, before, .. } = self;
         changes.bids_placed = placed.iter().filter_map(|id| bids.remove(id)).collect();
         partitions.retain(|id, progress| before.partitions.get(id) != Some(progress));
         balances.retain(|user, balance| before.balances.get(user) != Some(balance));
         let changed = coupons.into_values().filter(|coupon| before.coupons.get(&coupon.id) != Some(coupon));
         changes.coupons = changed.map(|coupon| (coupon.id, coupon.state)).collect();
+        for (barcode, claim) in claims {
+            match before.claims.get(&barcode) {
+                None => drop(changes.claims_made.insert(barcode, claim.gifticon)),
+                Some(known) if *known == claim => (),
+                Some(_) => drop(changes.claims_passed_on.insert(barcode, claim.gifticon)),
+            }
+        }
         Changes { partitions, balances, ..changes }
     }
 }

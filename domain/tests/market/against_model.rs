@@ -146,6 +146,8 @@ fn the_random_days_reach_everything() {
         ResultCode::DeadlinePassed,
         ResultCode::TooManyOpenBids,
         ResultCode::SellBidNotFound,
+        ResultCode::GifticonAlreadyOffered,
+        ResultCode::GifticonExpired,
         ResultCode::Forbidden,
         ResultCode::InvalidInput,
         ResultCode::CommandExpired,

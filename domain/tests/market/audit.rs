@@ -16,6 +16,7 @@ pub fn audit(database: &Database) {
     orders_fit_their_bids(database);
     coupons_follow_their_bids(database);
     coupons_stand_where_their_ledger_ends(database);
+    vouchers_are_offered_once(database);
 }
 
 fn transfers_balance(database: &Database) {
@@ -121,6 +122,23 @@ fn coupons_stand_where_their_ledger_ends(database: &Database) {
             state = entry.step.leads_to();
         }
         assert_eq!(state, coupon.state, "{coupon:?}");
+    }
+}
+
+/// Those on offer or sold differ in their barcodes, and each has the claim to its own.
+fn vouchers_are_offered_once(database: &Database) {
+    let mut live = BTreeSet::new();
+    for gifticon in &database.gifticons {
+        let Some(barcode) = gifticon.picture.barcode else { continue };
+        let counts = |bid: BidId| matches!(database.bids[&bid].state, BidState::Open | BidState::Traded);
+        if gifticon.bid.is_none_or(counts) {
+            assert!(live.insert(barcode), "{gifticon:?} is offered twice");
+            assert_eq!(database.claims.get(&barcode), Some(&gifticon.id), "{gifticon:?}");
+        }
+    }
+    for (barcode, claimed) in &database.claims {
+        let gifticon = database.gifticons.iter().find(|gifticon| gifticon.id == *claimed).unwrap();
+        assert_eq!(gifticon.picture.barcode, Some(*barcode), "{gifticon:?}");
     }
 }
 

@@ -2,13 +2,14 @@
 //! loaded that was not asked for.
 
 use contracts::{
-    BidId, CouponId, Envelope, OrderId, PartitionCount, PartitionId, ProductId, Side, UserId, Won, event::Caused,
+    BarcodeHash, BidId, CouponId, Envelope, GifticonId, OrderId, PartitionCount, PartitionId, ProductId, Side, UserId,
+    Won, event::Caused,
 };
 use domain::{
     ledger::Account,
     market::{
-        Balance, Bid, BidState, Changes, Coupon, CouponEntry, CouponState, Decision, Gifticon, Limits, Loaded, Market,
-        Needs, Order, Progress, Transfer, Undecided, Window, WindowKey, WindowNeed,
+        Balance, Bid, BidState, Changes, Claim, Coupon, CouponEntry, CouponState, Decision, Gifticon, Limits, Loaded,
+        Market, Needs, Order, Progress, Transfer, Undecided, Window, WindowKey, WindowNeed,
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ pub struct Database {
     pub coupon_entries: Vec<CouponEntry>,
     pub bids: BTreeMap<BidId, Bid>,
     pub gifticons: Vec<Gifticon>,
+    pub claims: BTreeMap<BarcodeHash, GifticonId>,
     pub orders: Vec<Order>,
     pub transfers: Vec<Transfer>,
     pub events: Vec<Caused>,
@@ -46,6 +48,7 @@ impl Database {
             coupon_entries: Vec::new(),
             bids: BTreeMap::new(),
             gifticons: Vec::new(),
+            claims: BTreeMap::new(),
             orders: Vec::new(),
             transfers: Vec::new(),
             events: Vec::new(),
@@ -88,6 +91,7 @@ impl Database {
             windows: needs.windows.iter().map(|(key, need)| self.window(*key, *need)).collect(),
             bids: chosen(&self.bids, &needs.bids).into_values().collect(),
             open_counts: needs.open_counts.iter().filter_map(|pair| self.open_count(*pair)).collect(),
+            claims: needs.barcodes.iter().filter_map(|code| Some((*code, self.claim(*code)?))).collect(),
             ..Loaded::default()
         };
         let coupons = needs.coupons.union(&loaded.coupons_of_bids()).copied().collect();
@@ -124,12 +128,21 @@ impl Database {
         (count > 0).then_some(((user, product), count))
     }
 
+    fn claim(&self, barcode: BarcodeHash) -> Option<Claim> {
+        let gifticon = *self.claims.get(&barcode)?;
+        let bid = self.gifticons.iter().find(|known| known.id == gifticon).unwrap().bid;
+        let over = |bid: BidId| matches!(self.bids[&bid].state, BidState::Cancelled | BidState::Expired);
+        Some(Claim { gifticon, bid, released: bid.is_some_and(over) })
+    }
+
     fn write(&mut self, changes: Changes) {
         let Changes {
             partitions,
             bids_placed,
             bids_closed,
             gifticons,
+            claims_made,
+            claims_passed_on,
             orders,
             transfers,
             balances,
@@ -161,6 +174,12 @@ impl Database {
             coupon.state = state;
         }
         self.coupon_entries.extend(coupon_entries);
+        for (barcode, gifticon) in claims_made {
+            assert!(self.claims.insert(barcode, gifticon).is_none(), "{barcode} was claimed before");
+        }
+        for (barcode, gifticon) in claims_passed_on {
+            assert_ne!(self.claims.insert(barcode, gifticon).unwrap(), gifticon, "an unchanged claim was written");
+        }
         self.gifticons.extend(gifticons);
         self.orders.extend(orders);
         self.transfers.extend(transfers);

@@ -5,7 +5,9 @@ use crate::{
     database::Database,
     model::{Answer, Model, ModelCoupon, Off, Purse, Terms},
 };
-use contracts::{BidId, Command, CommandId, CouponId, Envelope, Picture, ProductId, Side, UnixMs, UserId, Won};
+use contracts::{
+    BarcodeHash, BidId, Command, CommandId, CouponId, Envelope, Picture, ProductId, Side, UnixMs, UserId, Won,
+};
 use domain::market::{Coupon, CouponState, Discount, Limits};
 use proptest::prelude::*;
 
@@ -158,6 +160,7 @@ pub fn empty_model() -> Model {
         coupons: coupons().into_iter().map(coupon).collect(),
         bids: Vec::new(),
         gifticons: Vec::new(),
+        barcodes: Vec::new(),
         orders: Vec::new(),
         events: Vec::new(),
     }
@@ -195,7 +198,7 @@ fn asked(step: &Step, model: &Model, clock: i64) -> (UserId, Command) {
     // 0 and 31 days are too few and too many.
     let period_days = if step.pick.is_multiple_of(50) { [0, 31][step.pick / 50 % 2] } else { 7 };
     let price_now = price_seen(step, model).map_or(price, Won);
-    let picture = Picture { key: format!("picture-{}", step.pick % 1_000), sha256: "ab".repeat(32) };
+    let picture = picture(step, clock);
     let command = match step.asked {
         Asked::PlaceBuy => Command::PlaceBuyBid { product, price, period_days, deadline, coupon },
         Asked::PlaceSell => Command::PlaceSellBid { product, price, period_days, deadline, picture },
@@ -205,6 +208,17 @@ fn asked(step: &Step, model: &Model, clock: i64) -> (UserId, Command) {
         Asked::Expire => return (UserId::SYSTEM, expire(step, model)),
     };
     (user, command)
+}
+
+/// Half of them have a barcode, of which there are few, so that many are offered again; some have ended.
+fn picture(step: &Step, clock: i64) -> Picture {
+    let barcode = u8::try_from(step.pick / 100 % 80).unwrap();
+    Picture {
+        key: format!("picture-{}", step.pick % 1_000),
+        sha256: "ab".repeat(32),
+        barcode: (barcode < 40).then_some(BarcodeHash([barcode; 32])),
+        expires_at: step.pick.is_multiple_of(3).then(|| UnixMs(clock + step.lives_ms)),
+    }
 }
 
 /// One of the user's own (0, 1, 2), or any.

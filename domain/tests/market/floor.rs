@@ -2,8 +2,8 @@
 
 use crate::database::Database;
 use contracts::{
-    BidId, Command, CommandId, CommandState, CouponId, Envelope, OrderId, Picture, ProductId, ResultCode, Side, UnixMs,
-    UserId, Won,
+    BarcodeHash, BidId, Command, CommandId, CommandState, CouponId, Envelope, OrderId, Picture, ProductId, ResultCode,
+    Side, UnixMs, UserId, Won,
 };
 use domain::market::{Bid, BidState, Coupon, CouponState, Decision, Discount, Limits, Undecided};
 
@@ -155,5 +155,18 @@ pub fn expire(bids: &[u64]) -> Command {
 }
 
 pub fn picture() -> Picture {
-    Picture { key: "pictures/1".into(), sha256: "0f".repeat(32) }
+    Picture { key: "pictures/1".into(), sha256: "0f".repeat(32), ..Picture::default() }
+}
+
+/// A voucher whose barcode was read.
+pub fn voucher(barcode: u8) -> Picture {
+    Picture { barcode: Some(BarcodeHash([barcode; 32])), ..picture() }
+}
+
+pub fn sell_voucher(price: i64, picture: Picture) -> Command {
+    Command::PlaceSellBid { product: PRODUCT, price: Won(price), period_days: 1, deadline: FAR, picture }
+}
+
+pub fn sell_voucher_now(price: i64, picture: Picture) -> Command {
+    Command::SellNow { product: PRODUCT, price: Won(price), picture }
 }

@@ -2,8 +2,8 @@
 //! with the rules; of the project it knows only the vocabulary in `contracts`.
 
 use contracts::{
-    BidId, Command, CommandId, CommandState, CouponId, Envelope, Event, OrderId, PartitionCount, ProductId, ResultCode,
-    Side, UnixMs, UserId, Won,
+    BarcodeHash, BidId, Command, CommandId, CommandState, CouponId, Envelope, Event, OrderId, PartitionCount, Picture,
+    ProductId, ResultCode, Side, UnixMs, UserId, Won,
 };
 use serde_json::{Value, json};
 
@@ -93,6 +93,8 @@ pub struct Model {
     pub bids: Vec<ModelBid>,
     /// Gifticon, seller, picture's key.
     pub gifticons: Vec<(u64, UserId, String)>,
+    /// Gifticon and barcode, of those that have one.
+    pub barcodes: Vec<(u64, BarcodeHash)>,
     pub orders: Vec<ModelOrder>,
     pub events: Vec<(CommandId, Event)>,
 }
@@ -156,9 +158,10 @@ impl Model {
             }
             Command::PlaceSellBid { product, price, period_days, deadline, picture } => {
                 self.may_place(now, *product, price.0, *period_days, deadline.0)?;
+                self.may_offer(now, picture)?;
                 let id = self.number(now);
                 let gifticon = self.number(now);
-                self.gifticons.push((gifticon, me, picture.key.clone()));
+                self.note_gifticon(gifticon, me, picture);
                 self.note_bid(now, id, false, *product, price.0, deadline.0, 0, None, Some(gifticon));
                 if let Some(other) = self.first_that_fits(now, *product, false, price.0, i64::MAX) {
                     self.trade(now, Some(other), Some(id), None);
@@ -178,10 +181,11 @@ impl Model {
             }
             Command::SellNow { product, price, picture } => {
                 self.is_known(me, *product)?;
+                self.may_offer(now, picture)?;
                 let other = self.first_that_fits(now, *product, false, price.0, price.0);
                 let other = other.ok_or(ResultCode::BuyBidNotFound)?;
                 let gifticon = self.number(now);
-                self.gifticons.push((gifticon, me, picture.key.clone()));
+                self.note_gifticon(gifticon, me, picture);
                 let order = self.trade(now, Some(other), None, None);
                 Ok(json!({"orderId": order.id, "price": price.0}))
             }
@@ -249,6 +253,26 @@ impl Model {
             return Err(ResultCode::TooManyOpenBids);
         }
         Ok(())
+    }
+
+    /// Neither ended, nor the barcode of one that an open bid offers or that is in an order.
+    fn may_offer(&self, now: &Now, picture: &Picture) -> Result<(), ResultCode> {
+        if picture.expires_at.is_some_and(|end| now.at >= end.0) {
+            return Err(ResultCode::GifticonExpired);
+        }
+        for (gifticon, barcode) in &self.barcodes {
+            let offered = self.bids.iter().any(|bid| bid.gifticon == Some(*gifticon) && bid.state == "open");
+            let sold = self.orders.iter().any(|order| order.gifticon == *gifticon);
+            if Some(*barcode) == picture.barcode && (offered || sold) {
+                return Err(ResultCode::GifticonAlreadyOffered);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_gifticon(&mut self, id: u64, seller: UserId, picture: &Picture) {
+        self.gifticons.push((id, seller, picture.key.clone()));
+        self.barcodes.extend(picture.barcode.map(|barcode| (id, barcode)));
     }
 
     fn may_use(&self, user: UserId, coupon: Option<CouponId>, price: i64) -> Result<(), ResultCode> {

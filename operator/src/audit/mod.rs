@@ -21,6 +21,7 @@ mod refunds;
 mod report;
 mod snapshot;
 mod toss;
+mod vouchers;
 
 pub use broker::{InvalidPage, ManagementPage};
 pub use report::{AuditReport, Check, Figures, Findings, MAX_LISTED, Pending};
@@ -153,6 +154,7 @@ async fn read_database(sources: &Sources, journal: Option<journal::Journal>) -> 
     checks.extend(bids::checks(&mut snapshot, sources.partitions).await?);
     checks.extend(orders::checks(&mut snapshot).await?);
     checks.extend(refunds::checks(&mut snapshot).await?);
+    checks.extend(vouchers::checks(&mut snapshot).await?);
     let mut without_row = Vec::new();
     if let Some(journal) = journal {
         let compared = journal::compare(journal, &mut snapshot).await?;

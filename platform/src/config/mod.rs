@@ -16,7 +16,7 @@ pub const DEFAULTS: &str = include_str!("default.toml");
 /// Names the file on top of the defaults.
 pub const FILE_VARIABLE: &str = "GREAM_CONFIG";
 /// `section.key` of every value that may come from a file, by `…_FILE`.
-pub const SECRETS: [&str; 8] = [
+pub const SECRETS: [&str; 10] = [
     "database.url",
     "database.replica_url",
     "rabbitmq.url",
@@ -25,6 +25,8 @@ pub const SECRETS: [&str; 8] = [
     "auth.address_secret",
     "account_cipher.key",
     "toss.secret_key",
+    "pictures.s3.key",
+    "pictures.s3.secret",
 ];
 
 /// Why the configuration was refused.
@@ -205,10 +207,31 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_needs_its_name_and_key_and_tls_beyond_this_machine() {
+        let s3 = |extra: &[(&str, &str)]| {
+            let mut all = vec![("GREAM__PICTURES__STORE", "s3"), ("GREAM__PICTURES__S3__BUCKET", "b")];
+            all.extend([("GREAM__PICTURES__S3__KEY", "k"), ("GREAM__PICTURES__S3__SECRET", "s")]);
+            all.extend(extra);
+            Config::from_environment(variables(&all)).map_err(|error| error.to_string())
+        };
+        let endpoint = "GREAM__PICTURES__S3__ENDPOINT";
+        assert!(refusal(&[("GREAM__PICTURES__STORE", "s3")]).contains("pictures.s3.bucket"));
+        assert!(!s3(&[]).unwrap().pictures.s3.speaks_plain_http());
+        assert!(s3(&[(endpoint, "http://127.0.0.1:9000")]).unwrap().pictures.s3.speaks_plain_http());
+        assert!(s3(&[(endpoint, "http://store.lan")]).unwrap_err().contains("pictures.s3.endpoint"));
+        assert!(s3(&[(endpoint, "http://127.0.0.1.evil.com:80")]).is_err());
+        assert!(s3(&[(endpoint, "http://store.lan"), ("GREAM__PICTURES__S3__ALLOW_HTTP", "true")]).is_ok());
+    }
+
+    #[test]
     fn no_secret_is_printed() {
-        let config = Config::from_environment(variables(&[])).unwrap();
+        let config = Config::from_environment(variables(&[
+            ("GREAM__PICTURES__S3__KEY", "id-of-the-key"),
+            ("GREAM__PICTURES__S3__SECRET", "very-secret"),
+        ]))
+        .unwrap();
         let printed = format!("{config:?}");
-        for secret in ["u:p@", "0123456789abcdef", "fedcba98", "000102", "test_sk"] {
+        for secret in ["u:p@", "0123456789abcdef", "fedcba98", "000102", "test_sk", "id-of-the-key", "very-secret"] {
             assert!(!printed.contains(secret), "{secret}");
         }
     }

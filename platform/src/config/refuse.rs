@@ -1,6 +1,6 @@
 //! What start-up refuses: each rule is a sentence that says what to change.
 
-use super::{Config, Mode};
+use super::{Config, Mode, StoreKind};
 use contracts::PartitionCount;
 
 /// Connections beside the lanes' own: presence, readiness, one to spare.
@@ -40,6 +40,12 @@ fn missing(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         "account_cipher.key is not 64 hexadecimal digits: set it to the output of openssl rand -hex 32",
     );
     refuse(config.toss.secret_key.expose().is_empty(), "toss.secret_key is empty: set GREAM__TOSS__SECRET_KEY");
+    let s3 = &config.pictures.s3;
+    refuse(
+        config.pictures.store == StoreKind::S3
+            && (s3.bucket.is_empty() || s3.key.expose().is_empty() || s3.secret.expose().is_empty()),
+        "pictures.store is s3, but pictures.s3.bucket, key or secret is empty: set all three",
+    );
 }
 
 fn dangerous(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
@@ -59,6 +65,12 @@ fn dangerous(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
     refuse(
         config.mode != Mode::Test && !config.test.halt_at.is_empty(),
         "test.halt_at is set outside test mode: it would stop this process on purpose; leave it empty",
+    );
+    let s3 = &config.pictures.s3;
+    refuse(
+        config.pictures.store == StoreKind::S3 && s3.endpoint.starts_with("http://") && !s3.speaks_plain_http(),
+        "pictures.s3.endpoint is http and not on this machine: vouchers would travel in the clear; use https, or set \
+         pictures.s3.allow_http",
     );
     refuse(
         config.auth.jwt_secret == config.auth.address_secret && !config.auth.jwt_secret.expose().is_empty(),
@@ -97,6 +109,15 @@ fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
     refuse(
         config.payment_worker.ladder().is_none(),
         "payment_worker.ladder_ms must be numbers between 100 and 86400000, comma separated",
+    );
+    let pictures = &config.pictures;
+    refuse(
+        pictures.max_decoding == 0 || !(1..=1_000).contains(&pictures.max_megapixels),
+        "pictures.max_decoding must be at least 1, and pictures.max_megapixels between 1 and 1000",
+    );
+    refuse(
+        config.scheduler.sweep_interval_ms == 0 || !(1..=10_000).contains(&config.scheduler.sweep_batch_max),
+        "scheduler.sweep_interval_ms must be at least 1, and sweep_batch_max between 1 and 10000",
     );
     refuse(
         !(1..=MOST_PUBLISH_CHANNELS).contains(&config.rabbitmq.publish_channels),

@@ -3,7 +3,10 @@
 
 use crate::secret::Secret;
 use serde::Deserialize;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 macro_rules! section {
     ($name:ident { $($field:ident: $kind:ty),* $(,)? }) => {
@@ -71,7 +74,24 @@ section!(TossConfig {
     read_timeout_ms: u64,
     confirm_window_ms: i64,
 });
-section!(PicturesConfig { folder: PathBuf, max_bytes: usize, max_megapixels: u32 });
+section!(PicturesConfig {
+    store: StoreKind,
+    folder: PathBuf,
+    max_bytes: usize,
+    max_megapixels: u32,
+    max_decoding: usize,
+    barcode_required: bool,
+    s3: S3Config,
+});
+section!(S3Config {
+    endpoint: String,
+    bucket: String,
+    region: String,
+    key: Secret,
+    secret: Secret,
+    path_style: bool,
+    allow_http: bool,
+});
 section!(MarketConfig {
     min_price: i64,
     max_price: i64,
@@ -99,7 +119,14 @@ section!(PaymentWorkerConfig {
     breaker_slow_call_ms: u64,
     breaker_pause_ms: u64,
 });
-section!(SchedulerConfig { interval_ms: u64, batch_max: u32, max_commands_per_s: u32, prices_interval_ms: u64 });
+section!(SchedulerConfig {
+    interval_ms: u64,
+    batch_max: u32,
+    max_commands_per_s: u32,
+    prices_interval_ms: u64,
+    sweep_interval_ms: u64,
+    sweep_batch_max: usize,
+});
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });
 section!(ClockConfig { offset_file: PathBuf });
 section!(TelemetryConfig { log_format: LogFormat, log_filter: String });
@@ -113,12 +140,41 @@ impl HttpConfig {
     }
 }
 
+impl S3Config {
+    /// Whether the endpoint is asked without TLS: on this machine, or because somebody said so.
+    pub fn speaks_plain_http(&self) -> bool {
+        self.endpoint.starts_with("http://") && (self.allow_http || self.is_on_this_machine())
+    }
+
+    /// Whether the endpoint is a loopback address.
+    pub fn is_on_this_machine(&self) -> bool {
+        let host = self.endpoint.strip_prefix("http://").unwrap_or_default();
+        let host = host.split('/').next().unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let loopback = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        !host.contains('@') && (name == "localhost" || loopback)
+    }
+
+    /// For people: where the bucket is.
+    pub fn endpoint_or_region(&self) -> &str {
+        if self.endpoint.is_empty() { &self.region } else { &self.endpoint }
+    }
+}
+
 impl PaymentWorkerConfig {
     /// The retry ladder's steps in milliseconds; `None` when one of them is no number that makes sense.
     pub fn ladder(&self) -> Option<Vec<u32>> {
         let steps: Option<Vec<u32>> = self.ladder_ms.split(',').map(|step| step.trim().parse().ok()).collect();
         steps.filter(|steps| steps.iter().all(|step| (100..=86_400_000).contains(step)))
     }
+}
+
+/// What keeps the pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    Folder,
+    S3,
 }
 
 /// How log lines look.

@@ -1,14 +1,15 @@
-//! The scheduler: notices what became due, and sends commands about it. By itself it changes nothing but what is made
-//! of other tables and could be made again.
+//! The scheduler: notices what became due, and sends commands about it; and destroys pictures that nobody needs. Of the
+//! market itself it changes nothing but what is made of other tables and could be made again.
 //!
 //! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
 //! If none runs nothing wrong happens: reads and matching exclude bids past their deadline anyway.
 
 mod daily_prices;
 mod stale_bids;
+mod unneeded_pictures;
 
 use contracts::PartitionCount;
-use platform::{Clock, Config, Shutdown, rabbitmq::Publisher};
+use platform::{Clock, Config, Shutdown, pictures::PictureStore, rabbitmq::Publisher};
 use sqlx::MySqlPool;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub struct Scheduler {
     pub database: MySqlPool,
     /// Where commands go.
     pub publisher: Publisher,
+    /// Where gifticons' pictures are.
+    pub pictures: PictureStore,
     /// When to stop.
     pub shutdown: Shutdown,
 }
@@ -30,6 +33,6 @@ pub struct Scheduler {
 impl Scheduler {
     /// Runs every duty until shutdown.
     pub async fn run(self, partitions: PartitionCount) {
-        tokio::join!(stale_bids::run(&self, partitions), daily_prices::run(&self));
+        tokio::join!(stale_bids::run(&self, partitions), daily_prices::run(&self), unneeded_pictures::run(&self));
     }
 }

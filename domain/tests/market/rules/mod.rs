@@ -4,4 +4,5 @@ mod cancel_and_expire;
 mod instant;
 mod place;
 mod time;
+mod vouchers;
 mod windows;

@@ -2,11 +2,11 @@
 //!
 //! 1. begin, lock the guard rows, read which commands are known;
 //! 2. read products, windows of the book, bids, open counts;
-//! 3. lock coupons, then balances, each in id order;
+//! 3. lock the claims on vouchers that are offered with a barcode, then coupons, then balances, each in its keys' order;
 //! 4. write everything and commit, in one packet.
 //!
 //! Promises: all bulk SQL of the house is in this folder, as text of numbers and hexadecimal only. Locks are taken in
-//! one order everywhere (guard rows, known commands, coupons, balances), so batches of different lanes cannot deadlock.
+//! one order everywhere (guard rows, known commands, claims, coupons, balances), so batches of different lanes cannot deadlock.
 
 mod attempts;
 mod literal;

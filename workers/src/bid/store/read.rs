@@ -2,7 +2,7 @@
 
 use super::{
     Store,
-    literal::{self, numbers},
+    literal::{self, Hex, numbers},
     row::{self, BID_COLUMNS},
 };
 use contracts::{ProductId, Side, UserId, Won};
@@ -83,6 +83,9 @@ impl Store {
         let coupons: BTreeSet<_> = needs.coupons.union(&loaded.coupons_of_bids()).copied().collect();
         let users: BTreeSet<_> = needs.users.union(&loaded.counterparties()).copied().collect();
         let mut plan = Plan::default();
+        let barcodes = literal::list(&needs.barcodes, |text, barcode| write!(text, "{}", Hex(&barcode.0)));
+        plan.add(Part::LockedClaims, !barcodes.is_empty(), || lock_claims_sql(&barcodes));
+        plan.add(Part::Claims, !barcodes.is_empty(), || claims_sql(&barcodes));
         plan.add(Part::Coupons, !coupons.is_empty(), || {
             let ids = numbers(coupons.iter().map(|coupon| coupon.0));
             format!(
@@ -125,6 +128,8 @@ enum Part {
     OpenCounts,
     BestPrices(Side),
     Window(WindowKey, WindowNeed),
+    LockedClaims,
+    Claims,
     Coupons,
     Balances,
 }
@@ -156,6 +161,14 @@ impl Part {
                 let bids = rows.iter().map(row::bid).collect::<Result<_, _>>()?;
                 loaded.windows.push(Window { key, need, bids });
             }
+            // Only locked: what they say is read by the next statement, when nobody can change it any more.
+            Part::LockedClaims => (),
+            Part::Claims => {
+                for found in rows {
+                    let (barcode, claim) = row::claim(found)?;
+                    loaded.claims.insert(barcode, claim);
+                }
+            }
             Part::Coupons => loaded.coupons = rows.iter().map(row::coupon).collect::<Result<_, _>>()?,
             Part::Balances => {
                 for found in rows {
@@ -183,6 +196,24 @@ fn open_counts_sql(needs: &Needs) -> String {
     format!(
         "SELECT w.user_id, w.product_id, COUNT(*) FROM ({wanted}) w STRAIGHT_JOIN bids b FORCE INDEX (bids_user) \
          ON b.user_id = w.user_id AND b.state = 'open' AND b.product_id = w.product_id GROUP BY w.user_id, w.product_id"
+    )
+}
+
+/// In order, as each batch locks them. Those that have no row cannot be locked: of two batches that make the same claim
+/// at once the later one finds the key taken when it writes, and begins again.
+fn lock_claims_sql(barcodes: &str) -> String {
+    format!(
+        "SELECT barcode_hash FROM barcode_claims WHERE barcode_hash IN ({barcodes}) ORDER BY barcode_hash FOR UPDATE"
+    )
+}
+
+/// A statement of its own, because the bids must not be locked: another partition's worker may be writing them. What is
+/// open or traded counts; cancelled and expired are final, so whoever reads them here may rely on it.
+fn claims_sql(barcodes: &str) -> String {
+    format!(
+        "SELECT c.barcode_hash, c.gifticon_id, g.bid_id, b.state FROM barcode_claims c \
+         LEFT JOIN gifticons g ON g.gifticon_id = c.gifticon_id LEFT JOIN bids b ON b.bid_id = g.bid_id \
+         WHERE c.barcode_hash IN ({barcodes})"
     )
 }
 

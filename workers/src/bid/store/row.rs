@@ -1,10 +1,10 @@
 //! From rows to values of the domain.
 
 use contracts::{
-    BidId, CommandId, CommandState, CouponId, Fingerprint, GifticonId, Outcome, ProductId, ResultCode, Side, UnixMs,
-    UserId, Won,
+    BarcodeHash, BidId, CommandId, CommandState, CouponId, Fingerprint, GifticonId, Outcome, ProductId, ResultCode,
+    Side, UnixMs, UserId, Won,
 };
-use domain::market::{Bid, BidState, Coupon, Discount};
+use domain::market::{Bid, BidState, Claim, Coupon, Discount};
 use sqlx::{Row, mysql::MySqlRow};
 
 /// The columns of [`bid`], in order.
@@ -50,6 +50,19 @@ pub(super) fn bid(row: &MySqlRow) -> Result<Bid, sqlx::Error> {
         closed_at: None,
         command: command_id(row, 11)?,
     })
+}
+
+/// A claim, from `barcode_hash, gifticon_id, bid_id, state`. One whose voucher or bid is missing counts.
+pub(super) fn claim(row: &MySqlRow) -> Result<(BarcodeHash, Claim), sqlx::Error> {
+    let barcode: [u8; 32] =
+        row.try_get::<&[u8], _>(0)?.try_into().map_err(|_| broken("a barcode's hash is 32 bytes"))?;
+    let state = row.try_get::<Option<&str>, _>(3)?.map(str::parse).transpose().map_err(invalid)?;
+    let claim = Claim {
+        gifticon: GifticonId(id(row, 1)?),
+        bid: optional_id(row, 2)?.map(BidId),
+        released: matches!(state, Some(BidState::Cancelled | BidState::Expired)),
+    };
+    Ok((BarcodeHash(barcode), claim))
 }
 
 /// A coupon, from `coupon_id, user_id, discount_type, discount, state`.

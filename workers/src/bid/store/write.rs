@@ -153,20 +153,24 @@ impl Statements {
         let rows = list(&changes.gifticons, |text, gifticon| {
             write!(
                 text,
-                "({},{},{},{},{},{},{})",
+                "({},{},{},{},{},{},{},{},{},{})",
                 gifticon.id,
                 gifticon.owner,
                 gifticon.product,
                 Text(&gifticon.picture.key),
                 // Not our own hex: whatever was sent, checked by the column's length.
                 format_args!("UNHEX({})", Text(&gifticon.picture.sha256)),
+                Nullable(gifticon.picture.barcode.as_ref().map(|barcode| Hex(&barcode.0))),
+                Nullable(gifticon.picture.expires_at.map(ms)),
+                Nullable(gifticon.bid),
                 Hex(&gifticon.command.bytes()),
                 ms(gifticon.created_at)
             )
         });
-        let head =
-            "gifticons (gifticon_id, owner_id, product_id, picture_key, picture_sha256, command_id, created_at_ms)";
+        let head = "gifticons (gifticon_id, owner_id, product_id, picture_key, picture_sha256, barcode_hash, \
+                    expires_at_ms, bid_id, command_id, created_at_ms)";
         self.insert(head, &rows, "");
+        self.claims(changes);
         let rows = list(&changes.orders, |text, order| {
             write!(
                 text,
@@ -189,6 +193,17 @@ impl Statements {
         let head = "orders (order_id, product_id, buyer_id, seller_id, buy_bid_id, sell_bid_id, gifticon_id, coupon_id, price, \
                     final_price, fee, command_id, traded_at_ms)";
         self.insert(head, &rows, "");
+    }
+
+    /// In order, as they were locked.
+    fn claims(&mut self, changes: &Changes) {
+        let rows =
+            list(&changes.claims_made, |text, (barcode, gifticon)| write!(text, "({},{gifticon})", Hex(&barcode.0)));
+        self.insert("barcode_claims (barcode_hash, gifticon_id)", &rows, "");
+        for (barcode, gifticon) in &changes.claims_passed_on {
+            let barcode = Hex(&barcode.0);
+            self.push(&format!("UPDATE barcode_claims SET gifticon_id = {gifticon} WHERE barcode_hash = {barcode}"));
+        }
     }
 
     fn accounts(&mut self, changes: &Changes) {

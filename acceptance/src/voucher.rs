@@ -1,0 +1,38 @@
+//! Gifticons as people send them: real pictures with a real barcode.
+
+use image::{DynamicImage, GrayImage, ImageFormat, Luma};
+use rxing::{BarcodeFormat, MultiFormatWriter, Writer};
+use std::io::Cursor;
+
+/// Something that a picture says beside its pixels, and that must not be kept.
+pub const SECRET: &[u8] = b"37.5665N 126.9780E, taken by Anna";
+
+/// A PNG with this barcode.
+pub fn png(text: &str) -> Vec<u8> {
+    encoded(&drawn(text, BarcodeFormat::CODE_128), ImageFormat::Png)
+}
+
+/// A JPEG with the same barcode drawn in squares, and with metadata as a telephone writes it.
+pub fn jpeg(text: &str) -> Vec<u8> {
+    let jpeg = encoded(&drawn(text, BarcodeFormat::QR_CODE), ImageFormat::Jpeg);
+    let data = [b"Exif\0\0", SECRET].concat();
+    let length = u16::try_from(data.len() + 2).unwrap().to_be_bytes();
+    let (start, rest) = jpeg.split_at(2);
+    [start, &[0xff, 0xe1], &length, &data, rest].concat()
+}
+
+/// Whether [`SECRET`] is somewhere in it.
+pub fn has_secret(bytes: &[u8]) -> bool {
+    bytes.windows(SECRET.len()).any(|window| window == SECRET)
+}
+
+fn drawn(text: &str, kind: BarcodeFormat) -> DynamicImage {
+    let bits = MultiFormatWriter.encode(text, &kind, 400, 200).unwrap();
+    GrayImage::from_fn(bits.width(), bits.height(), |x, y| Luma([if bits.get(x, y) { 0 } else { 255 }])).into()
+}
+
+fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}

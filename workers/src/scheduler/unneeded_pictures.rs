@@ -1,0 +1,271 @@
+//! Destroys pictures of gifticons that nobody needs any more: of refused commands, of cancelled and expired offers, and
+//! those that a client's retry left behind.
+//!
+//! ```text
+//! the picture's command      names this picture      then
+//! has no row                 –                       kept, until no message of that age can be carried out any more
+//! has not ended, suspended   –                       kept: it, or its dead letter, may still need it
+//! ended                      no                      destroyed
+//! ended                      yes: sold, or open      kept
+//! ended                      yes: cancelled, expired destroyed, and marked so
+//! ```
+//! The store itself is the list of what to look at, one of its 256 folders a time: what is destroyed is not looked at again.
+//! Promises: every reason to destroy is final, so nothing need be locked, any number of schedulers may do it, and after a
+//! crash between mark and deed the deed is done next time. Doesn't: look at products' pictures.
+
+use super::Scheduler;
+use contracts::{CommandId, CommandState, UnixMs};
+use futures_util::TryStreamExt;
+use platform::{
+    database::within,
+    pause::Pauses,
+    pictures::{
+        GIFTICON_FOLDERS, HomeError, Listing, PictureStore, StoreError, Stored, command_of, gifticon_folder, is_home,
+    },
+};
+use sqlx::{MySqlPool, QueryBuilder};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Rows of `commands` live this long, longer than any dead letter: a command that has no row when it is older was never
+/// accepted, or is over.
+const INBOX_RETENTION_MS: i64 = 45 * 86_400_000;
+
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Home(#[from] HomeError),
+}
+
+/// How far the look has come.
+struct Progress {
+    folder: u32,
+    /// Begun, and not read to its end.
+    listing: Option<Listing>,
+}
+
+impl Progress {
+    fn go_on(&mut self) {
+        *self = Self { folder: (self.folder + 1) % GIFTICON_FOLDERS, listing: None };
+    }
+
+    /// The next pictures of the folder, and whether they are its last.
+    async fn next(&mut self, store: &PictureStore, most: usize) -> Result<(Vec<Stored>, bool), StoreError> {
+        let folder = self.folder;
+        let listing = self.listing.get_or_insert_with(|| store.list(&gifticon_folder(folder)));
+        let mut stored = Vec::new();
+        while stored.len() < most {
+            match listing.try_next().await? {
+                Some(found) => stored.push(found),
+                None => return Ok((stored, true)),
+            }
+        }
+        Ok((stored, false))
+    }
+}
+
+pub(super) async fn run(scheduler: &Scheduler) {
+    let interval = Duration::from_millis(scheduler.config.scheduler.sweep_interval_ms);
+    let mut pauses = Pauses::new();
+    // Not always from the first folder: a scheduler that is often started anew comes to the last one too.
+    let mut progress = Progress { folder: rand::random_range(0..GIFTICON_FOLDERS), listing: None };
+    while !scheduler.shutdown.is_requested() {
+        let pause = match sweep(scheduler, &mut progress).await {
+            Ok(destroyed) => {
+                pauses = Pauses::new();
+                metrics::counter!("gream_pictures_destroyed_total").increment(destroyed);
+                metrics::counter!("gream_scheduler_runs_total", "duty" => "unneeded_pictures").increment(1);
+                interval
+            }
+            Err(error) => {
+                tracing::warn!(%error, "unneeded pictures wait");
+                // The next folder's turn: one that always fails must not hide the others.
+                progress.go_on();
+                pauses.next_pause()
+            }
+        };
+        scheduler.shutdown.sleep(pause).await;
+    }
+}
+
+/// One look; how many were destroyed. Each time anew it makes sure that it is the right store: another installation's
+/// pictures would all look unneeded.
+async fn sweep(scheduler: &Scheduler, progress: &mut Progress) -> Result<u64, SweepError> {
+    if !is_home(&scheduler.pictures, &scheduler.database).await? {
+        return Ok(0);
+    }
+    let most = scheduler.config.scheduler.sweep_batch_max;
+    let (stored, last) = progress.next(&scheduler.pictures, most).await?;
+    let known = Known::of(scheduler, &stored).await?;
+    let now = scheduler.clock.now();
+    let unneeded: Vec<&Stored> = stored.iter().filter(|stored| known.may_destroy(stored, now)).collect();
+    known.mark(scheduler, &unneeded, now).await?;
+    for stored in &unneeded {
+        scheduler.pictures.delete(&stored.key).await?;
+        tracing::debug!(key = stored.key, "an unneeded picture was destroyed");
+    }
+    if last {
+        progress.go_on();
+    }
+    Ok(unneeded.len() as u64)
+}
+
+/// A gifticon that names its picture.
+struct Named {
+    gifticon: i64,
+    /// Its offer was cancelled or has expired.
+    is_over: bool,
+}
+
+/// What the database knows about some pictures.
+#[derive(Default)]
+struct Known {
+    ended: BTreeMap<CommandId, bool>,
+    named: BTreeMap<String, Named>,
+    /// Whoever has a gifticon of theirs, whatever became of their rows.
+    brought: BTreeSet<CommandId>,
+}
+
+impl Known {
+    async fn of(scheduler: &Scheduler, stored: &[Stored]) -> Result<Self, sqlx::Error> {
+        let commands: BTreeSet<CommandId> = stored.iter().filter_map(|stored| command_of(&stored.key)).collect();
+        let mut known = Self::default();
+        if !commands.is_empty() {
+            let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
+            // Gifticons last: whoever has ended by then has brought what they bring.
+            within(limit, known.read_commands(&scheduler.database, &commands)).await?;
+            within(limit, known.read_gifticons(&scheduler.database, &commands)).await?;
+        }
+        Ok(known)
+    }
+
+    async fn read_commands(&mut self, database: &MySqlPool, commands: &BTreeSet<CommandId>) -> Result<(), sqlx::Error> {
+        let mut read = QueryBuilder::new("SELECT command_id, state FROM commands WHERE command_id IN (");
+        list(&mut read, commands);
+        let rows: Vec<(Vec<u8>, String)> = read.build_query_as().persistent(false).fetch_all(database).await?;
+        for (id, state) in rows {
+            // A state that this build does not know is no end.
+            let ended = state.parse().is_ok_and(CommandState::is_final);
+            self.ended.extend(CommandId::from_slice(&id).map(|id| (id, ended)));
+        }
+        Ok(())
+    }
+
+    async fn read_gifticons(
+        &mut self,
+        database: &MySqlPool,
+        commands: &BTreeSet<CommandId>,
+    ) -> Result<(), sqlx::Error> {
+        let mut read = QueryBuilder::new(
+            "SELECT g.command_id, g.gifticon_id, g.picture_key, b.state FROM gifticons g
+             LEFT JOIN bids b ON b.bid_id = g.bid_id WHERE g.command_id IN (",
+        );
+        list(&mut read, commands);
+        let rows: Vec<(Vec<u8>, i64, String, Option<String>)> =
+            read.build_query_as().persistent(false).fetch_all(database).await?;
+        for (command, gifticon, key, state) in rows {
+            let is_over = state.is_some_and(|state| state == "cancelled" || state == "expired");
+            self.named.insert(key, Named { gifticon, is_over });
+            self.brought.extend(CommandId::from_slice(&command));
+        }
+        Ok(())
+    }
+
+    fn may_destroy(&self, stored: &Stored, now: UnixMs) -> bool {
+        // Another version named it: not ours to judge.
+        let Some(command) = command_of(&stored.key) else { return false };
+        if let Some(named) = self.named.get(&stored.key) {
+            return named.is_over;
+        }
+        match self.ended.get(&command) {
+            Some(ended) => *ended,
+            None => self.brought.contains(&command) || now.ms_since(stored.stored_at) > INBOX_RETENTION_MS,
+        }
+    }
+
+    /// Before the deed, so that no row promises a picture that is gone.
+    async fn mark(&self, scheduler: &Scheduler, unneeded: &[&Stored], now: UnixMs) -> Result<(), sqlx::Error> {
+        let gifticons: Vec<i64> =
+            unneeded.iter().filter_map(|stored| self.named.get(&stored.key)).map(|named| named.gifticon).collect();
+        if gifticons.is_empty() {
+            return Ok(());
+        }
+        let mut update = QueryBuilder::new("UPDATE gifticons SET picture_swept_at_ms = ");
+        update.push_bind(now.0).push(" WHERE gifticon_id IN (");
+        let mut ids = update.separated(", ");
+        for gifticon in gifticons {
+            ids.push_bind(gifticon);
+        }
+        update.push(")");
+        let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
+        within(limit, update.build().persistent(false).execute(&scheduler.database)).await.map(drop)
+    }
+}
+
+fn list(query: &mut QueryBuilder<sqlx::MySql>, commands: &BTreeSet<CommandId>) {
+    let mut ids = query.separated(", ");
+    for command in commands {
+        ids.push_bind(command.bytes().to_vec());
+    }
+    query.push(")");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contracts::UserId;
+    use platform::pictures::gifticon_key;
+
+    const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+    fn command(key: &str) -> CommandId {
+        CommandId::derived(UserId(1), "sell", key)
+    }
+
+    fn stored(command: CommandId, days_ago: i64) -> Stored {
+        Stored { key: gifticon_key(command, 7, "png"), stored_at: NOW.plus_ms(-days_ago * 86_400_000) }
+    }
+
+    fn known(command: CommandId, ended: Option<bool>, named: Option<bool>) -> Known {
+        let named = named.map(|is_over| (stored(command, 0).key, Named { gifticon: 1, is_over }));
+        Known {
+            ended: ended.map(|ended| (command, ended)).into_iter().collect(),
+            brought: named.iter().map(|_| command).collect(),
+            named: named.into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn a_picture_goes_only_when_nobody_can_need_it_any_more() {
+        let it = command("it");
+        for (ended, named, days_ago, destroyed) in [
+            (None, None, 0, false),
+            (None, None, 45, false),
+            (None, None, 46, true),
+            (Some(false), None, 400, false),
+            (Some(true), None, 0, true),
+            (Some(true), Some(false), 400, false),
+            (Some(true), Some(true), 0, true),
+            // The inbox has forgotten the command, the market has not.
+            (None, Some(false), 400, false),
+        ] {
+            let found = known(it, ended, named).may_destroy(&stored(it, days_ago), NOW);
+            assert_eq!(found, destroyed, "{ended:?} {named:?} {days_ago}");
+        }
+    }
+
+    #[test]
+    fn what_a_retry_left_behind_goes_and_what_another_version_named_stays() {
+        let it = command("it");
+        let retried = Stored { key: gifticon_key(it, 8, "png"), stored_at: NOW };
+        assert!(known(it, Some(true), Some(false)).may_destroy(&retried, NOW));
+        let former = Stored { key: "gifticons/ab/0123.png".to_owned(), stored_at: UnixMs(0) };
+        assert!(!Known::default().may_destroy(&former, NOW));
+    }
+}
