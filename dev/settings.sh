@@ -26,7 +26,8 @@ admin_port_of() { # PROCESS
 readonly ADMIN_LOGIN_ID=admin
 admin_password() { printf 'a1%.28s' "$(secret admin_password)"; }
 
-# KEY=value lines, the same for every process but its admin port. Call it with the instance's lock.
+# KEY=value lines, the same for every process but its admin port: the whole crowd of a market day has one address, so
+# the limits by address are lifted. Call it with the instance's lock.
 print_settings() { # [PROCESS]
   cat <<ENV
 GREAM__MODE=demo
@@ -43,6 +44,8 @@ GREAM__ACCOUNT_CIPHER__KEY=$(secret account_cipher_key)
 GREAM__PICTURES__FOLDER=$home/pictures
 GREAM__CLOCK__OFFSET_FILE=$home/clock_offset_ms
 GREAM__MARKET__SIGN_UP_GIFT=100000
+GREAM__RATE_LIMITS__LOGINS_PER_ADDRESS=1000000
+GREAM__RATE_LIMITS__SIGN_UPS_PER_ADDRESS=1000000
 ENV
   [ $# -eq 0 ] || say "GREAM__ADMIN__LISTEN=127.0.0.1:$(admin_port_of "$1")"
 }

@@ -100,6 +100,23 @@ def session():
     return {name: answer.headers[name] for name in ("Access-Token", "Refresh-Token")}
 
 
+def newcomer():
+    """Tokens of somebody who has no points, and so may leave."""
+    name = f"leaver{next(numbers)}"
+    login = {"loginId": name, "nickname": name, "password": PASSWORD}
+    for path in ("/api/users/signup", "/api/users/login"):
+        answer = http.post(STAGE["giftless"] + path, json=login, timeout=30)
+        answer.raise_for_status()
+    return {name: answer.headers[name] for name in ("Access-Token", "Refresh-Token")}
+
+
+def kakao_code():
+    """A code of somebody's who agreed at Kakao."""
+    code = f"code{next(numbers)}"
+    http.post(STAGE["kakao"] + "/agree", data={"code": code, "id": next(numbers)}, timeout=30).raise_for_status()
+    return code
+
+
 def refund():
     wanted = {"point": 100, "bank": "bank", "accountNumber": "110-123"}
     data(OTHER, "POST", "/api/users/points/refunds", json=wanted)
@@ -133,6 +150,9 @@ def lead(case):
             case.body = {"loginId": name, "nickname": name, "password": PASSWORD}
         case "log_in":
             case.body = {"loginId": STAGE["callerLoginId"], "password": PASSWORD}
+        case "log_in_by_kakao":
+            query.clear()
+            query["code"] = kakao_code()
         case "request_refund":
             case.body = {"point": 100, "bank": "bank", "accountNumber": "110-123"}
         case "product" | "product_trades" | "sell_levels" | "buy_levels" | "daily_prices" | "like" | "dislike":
@@ -187,8 +207,9 @@ def before_call(context, case, kwargs):
     name = case.operation.definition.raw["operationId"]
     turn = next(turns[name])
     if turn % 8 != 7:
-        # Logging out, however the call was made, must not end the session of all the others.
-        case.headers.update(session() if name == "log_out" else CALLER)
+        # Whoever logs out or leaves, however the call was made, must not be the caller of all the others.
+        whose = {"log_out": session, "withdraw": newcomer}.get(name, lambda: CALLER)
+        case.headers.update(whose())
     meant_well = case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
     if turn % 3 == 2 or (not meant_well and turn % 3 == 1):
         return

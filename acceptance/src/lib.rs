@@ -12,6 +12,7 @@
 
 pub mod broker;
 pub mod commands;
+pub mod kakao;
 pub mod market;
 pub mod page;
 pub mod process;

@@ -274,7 +274,7 @@ fn environment(servers: &Servers, name: &str, broker: &Broker, folder: &Path) ->
         ("GREAM__HTTP__LISTEN", "127.0.0.1:0".to_owned()),
         ("GREAM__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
         ("GREAM__AUTH__JWT_SECRET", "test-jwt-secret-0123456789abcdef-0".to_owned()),
-        ("GREAM__AUTH__ADDRESS_SECRET", "test-address-secret-0123456789ab-1".to_owned()),
+        ("GREAM__AUTH__ADDRESS_SECRET", format!("test-address-secret-of-{name:-<32}")),
         ("GREAM__ACCOUNT_CIPHER__KEY", "5a".repeat(32)),
         ("GREAM__TOSS__BASE_URL", "http://127.0.0.1:9".to_owned()),
         ("GREAM__TOSS__SECRET_KEY", "test_sk_acceptance".to_owned()),
@@ -283,6 +283,9 @@ fn environment(servers: &Servers, name: &str, broker: &Broker, folder: &Path) ->
         ("GREAM__PAYMENT_WORKER__LADDER_MS", LADDER_MS.to_owned()),
         ("GREAM__TELEMETRY__LOG_FORMAT", "json".to_owned()),
         ("GREAM__MARKET__SIGN_UP_GIFT", "100000".to_owned()),
+        // All of a test's visitors have one address.
+        ("GREAM__RATE_LIMITS__LOGINS_PER_ADDRESS", "1000000".to_owned()),
+        ("GREAM__RATE_LIMITS__SIGN_UPS_PER_ADDRESS", "1000000".to_owned()),
         ("RUST_BACKTRACE", "1".to_owned()),
     ];
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

@@ -5,6 +5,7 @@
 
 use acceptance::{
     Market, Visitor,
+    kakao::Kakao,
     servers::root,
     visitor::{PASSWORD, start_api},
 };
@@ -88,10 +89,22 @@ async fn generated_calls_are_answered_as_the_document_says() {
     let mut market = Market::new("fuzz_api").await;
     market.set("GREAM__MARKET__SIGN_UP_GIFT", GIFT);
     market.set("GREAM__MARKET__MAX_OPEN_BIDS_PER_USER_AND_PRODUCT", 1_000_000);
+    for limit in ["LOGINS_PER_ACCOUNT", "SIGN_UPS_PER_LOGIN_ID"] {
+        market.set(&format!("GREAM__RATE_LIMITS__{limit}"), 1_000_000);
+    }
+    let kakao = Kakao::start().await;
+    for (key, value) in kakao.settings() {
+        market.set(key, value);
+    }
     let (_sandbox, sandbox) = market.sandbox().await;
     let _worker = market.worker(&["bid", "payment", "refund", "relay", "scheduler"]).await;
     let (mut api, visitor) = start_api(&market).await;
-    let stage = stage(&market, &visitor, &sandbox).await;
+    let mut stage = stage(&market, &visitor, &sandbox).await;
+    // Whoever signs up here has nothing, and so may leave.
+    market.set("GREAM__MARKET__SIGN_UP_GIFT", 0);
+    let (_giftless, elsewhere) = start_api(&market).await;
+    stage["giftless"] = json!(elsewhere.base);
+    stage["kakao"] = json!(kakao.address);
     let counts = market.folder().join("counts.json");
     let (report, clean) = run(&stage, &counts, market.folder()).await;
     assert!(clean, "{report}");

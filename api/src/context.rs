@@ -9,11 +9,14 @@ use crate::{
     products::known::KnownProducts,
     request::upload::MAX_UPLOADS,
     signature::Signer,
+    users::kakao::Kakao,
 };
 use contracts::{PartitionCount, UserId};
+use ipnet::IpNet;
 use platform::{
     Clock, Config, Shutdown,
     cipher::{AccountCipher, BarcodeHasher},
+    counters::Counters,
     database::Reads,
     pictures::PictureStore,
     rabbitmq::Publisher,
@@ -45,6 +48,11 @@ pub(crate) struct Api {
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
     pub(crate) sessions: Sessions,
+    pub(crate) counters: Counters,
+    /// Whose `X-Forwarded-For` is believed.
+    pub(crate) proxies: Vec<IpNet>,
+    /// Nothing while login by Kakao is off.
+    pub(crate) kakao: Option<Kakao>,
     pub(crate) products: KnownProducts,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) uploads: Arc<Semaphore>,
@@ -62,7 +70,10 @@ impl Api {
             signer: Signer::new(&config.auth.address_secret)?,
             tokens: Tokens::new(&config.auth),
             passwords: Passwords::new(config.auth.max_password_hashes).map_err(|_| ServeError::Passwords)?,
-            sessions: Sessions::new(),
+            sessions: Sessions::new(config.http.max_in_flight),
+            counters: Counters::new(config.redis.clone()),
+            proxies: config.http.proxies().unwrap_or_default(),
+            kakao: Kakao::configured(&config.kakao)?,
             products: KnownProducts::new(),
             waiters: Arc::new(Waiters::new(config.http.max_in_flight)),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),

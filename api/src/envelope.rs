@@ -11,10 +11,11 @@ use domain::ledger::TransferError;
 use platform::database::{Trouble, trouble};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// What a client that was told 503 should wait before it tries again.
-const RETRY_AFTER_S: u32 = 2;
+const RETRY_AFTER_S: u64 = 2;
 
 /// Around the data of every answer.
 #[derive(Serialize, ToSchema)]
@@ -64,12 +65,13 @@ pub(crate) struct FieldError {
 pub(crate) struct Failure {
     code: ResultCode,
     data: Value,
+    retry_after_s: u64,
 }
 
 impl Failure {
     /// 400 5001, with everything that is wrong.
     pub(crate) fn invalid_fields(errors: &[FieldError]) -> Self {
-        Self { code: ResultCode::InvalidInput, data: json!(errors) }
+        Self { data: json!(errors), ..ResultCode::InvalidInput.into() }
     }
 
     /// 400 5001 about one field.
@@ -84,10 +86,15 @@ impl Failure {
 
     /// 503 about a command that may or may not be on its queue: repeating it with the same key is safe.
     pub(crate) fn not_accepted(id: CommandId) -> Self {
-        Self { code: ResultCode::NotAccepted, data: json!({ "commandId": id }) }
+        Self { data: json!({ "commandId": id }), ..ResultCode::NotAccepted.into() }
     }
 
-    #[cfg(test)]
+    /// 429: not before `wait` has passed.
+    pub(crate) fn too_many(wait: Duration) -> Self {
+        // Whole seconds, and none of them too early.
+        Self { retry_after_s: wait.as_secs() + 1, ..ResultCode::TooManyRequests.into() }
+    }
+
     pub(crate) fn code(&self) -> ResultCode {
         self.code
     }
@@ -95,7 +102,7 @@ impl Failure {
 
 impl From<ResultCode> for Failure {
     fn from(code: ResultCode) -> Self {
-        Self { code, data: json!({}) }
+        Self { code, data: json!({}), retry_after_s: RETRY_AFTER_S }
     }
 }
 
@@ -125,7 +132,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = respond(self.code.http_status(), self.code, self.data);
         if matches!(self.code, ResultCode::NotAccepted | ResultCode::TooManyRequests) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after_s));
         }
         response
     }
@@ -164,6 +171,8 @@ mod tests {
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "2");
         assert_eq!(body(response).await["data"]["commandId"], id.to_string());
+        let later = Failure::too_many(Duration::from_millis(59_001)).into_response();
+        assert_eq!((later.status().as_u16(), &later.headers()["retry-after"]), (429, &HeaderValue::from(60)));
         let away = Failure::from(sqlx::Error::PoolTimedOut);
         assert_eq!(away.code(), ResultCode::NotAccepted);
     }

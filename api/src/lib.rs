@@ -4,7 +4,7 @@
 //! bad input never reaches a queue. Doesn't: decide anything about the market. That is the workers' part.
 //!
 //! ```text
-//! server ─► layers ─► routes ─► users, products, history, pictures ───────────► MySQL
+//! server ─► layers ─► routes ─► users, products, history, pictures ───────────► MySQL (login by Kakao: and Kakao)
 //!                        └────► buy, sell, payments, refunds, admin ─► commands ─► RabbitMQ
 //!                                                                        ▲
 //!                                              outcomes: Redis, or MySQL ┘
@@ -14,6 +14,7 @@ mod admin;
 mod administrators;
 mod auth;
 mod buy;
+mod client_address;
 mod commands;
 mod conditional;
 mod context;
@@ -25,6 +26,7 @@ mod openapi;
 mod payments;
 mod pictures;
 mod products;
+mod rate_limits;
 mod recent;
 mod refunds;
 mod request;
@@ -39,6 +41,7 @@ mod users;
 
 pub use administrators::{AdministratorError, Created, create_administrator};
 pub use signature::UnusableSecret;
+pub use users::kakao::InvalidKakaoOptions;
 
 use context::Api;
 use platform::{
@@ -83,6 +86,9 @@ pub enum ServeError {
     /// No address either.
     #[error("database.replica_url cannot be read: {0}. Write it as mysql://user:password@host:port/database")]
     Replica(#[from] sqlx::Error),
+    /// No client for Kakao can be made.
+    #[error(transparent)]
+    Kakao(#[from] InvalidKakaoOptions),
     /// Argon2 does not work here.
     #[error("passwords cannot be hashed on this machine: is there memory (19 MiB a hash) and randomness?")]
     Passwords,
@@ -98,8 +104,9 @@ pub async fn serve(dependencies: Dependencies, listener: TcpListener) -> Result<
     let beside = async { tokio::join!(commands::poll::run(api.clone()), api.reads.watch(&shutdown)) };
     tokio::select! {
         () = served => (),
-        // Never ends by itself; it is dropped with the last answered request.
+        // These never end by themselves; they are dropped with the last answered request.
         _ = beside => (),
+        () = auth::sessions::run(&api) => (),
     }
     Ok(())
 }

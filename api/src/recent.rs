@@ -40,15 +40,7 @@ impl<K: Eq + Hash, V: Clone> Recent<K, V> {
 
     /// Remembers `value`.
     pub(crate) fn learn(&self, key: K, value: V) {
-        self.learn_unless(key, value, |_| false);
-    }
-
-    /// Remembers `value` unless what is freshly known stands above it.
-    pub(crate) fn learn_unless(&self, key: K, value: V, stands: impl Fn(&V) -> bool) {
         let mut values = self.values();
-        if values.get(&key).is_some_and(|(learnt, known)| learnt.elapsed() < self.age && stands(known)) {
-            return;
-        }
         if values.len() >= self.limit && !values.contains_key(&key) {
             values.retain(|_, (learnt, _)| learnt.elapsed() < self.age);
             if values.len() >= self.limit {
@@ -83,16 +75,5 @@ mod tests {
             assert!(recent.values().len() <= 3);
             assert_eq!(recent.fresh(&key), Some(key));
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_stands_is_not_overwritten_while_it_is_fresh() {
-        let recent = Recent::new(3, AGE);
-        recent.learn(1, "gone");
-        recent.learn_unless(1, "alive", |known| *known == "gone");
-        assert_eq!(recent.fresh(&1), Some("gone"));
-        tokio::time::advance(AGE).await;
-        recent.learn_unless(1, "alive", |known| *known == "gone");
-        assert_eq!(recent.fresh(&1), Some("alive"));
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     refunds,
     request::upload::MAX_BYTES_BESIDE_FILE,
     request_id, sell, telemetry,
-    users::{login, points, sign_up},
+    users::{kakao, login, points, sign_up, withdraw},
 };
 use axum::{
     Router,
@@ -71,6 +71,9 @@ fn users() -> OpenApiRouter<Shared> {
         .routes(routes!(sign_up::post))
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
+        .routes(routes!(kakao::login))
+        .routes(routes!(kakao::start))
+        .routes(routes!(withdraw::delete))
         .routes(routes!(points::get))
         .routes(routes!(refunds::request))
 }

@@ -1,6 +1,7 @@
 //! The accept loop: connections bounded in number and in how long they may take to say something.
 
-use axum::Router;
+use crate::client_address::Peer;
+use axum::{Extension, Router};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -12,6 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tower::Layer;
 
 /// Connections at once; more wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 4_096;
@@ -32,7 +34,7 @@ pub(crate) async fn run(listener: TcpListener, router: Router, shutdown: &Shutdo
             accepted = accept(&listener, &places) => accepted,
             () = shutdown.requested() => break,
         };
-        let (stream, place) = match accepted {
+        let (stream, peer, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -40,7 +42,7 @@ pub(crate) async fn run(listener: TcpListener, router: Router, shutdown: &Shutdo
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(Extension(peer).layer(router.clone()));
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {
@@ -55,10 +57,13 @@ pub(crate) async fn run(listener: TcpListener, router: Router, shutdown: &Shutdo
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     // Answers are small and must not wait for company.
     stream.set_nodelay(true)?;
-    Ok((stream, place))
+    Ok((stream, Peer(peer.ip()), place))
 }

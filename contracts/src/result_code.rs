@@ -47,13 +47,25 @@ result_codes! {
     /// Send the token headers.
     LoginRequired = 1004, 401, "로그인이 필요합니다.";
     /// Renew the access token.
-    AccessTokenExpired = 1005, 401, "만료된 Access Token 입니다.";
+    AccessTokenExpired = 1005, 401, "만료된 Access Token";
     /// Log in again.
-    RefreshTokenExpired = 1006, 401, "만료된 Refresh Token 입니다.";
+    RefreshTokenExpired = 1006, 401, "만료된 Refresh Token";
     /// Charge points first.
     NotEnoughPoints = 1007, 403, "유저의 포인트가 부족합니다";
     /// No such refund awaits approval.
     RefundNotFound = 1008, 404, "환급 정보가 없습니다.";
+    /// Spend the points or ask for a refund before withdrawing.
+    PointsLeft = 1009, 409, "보유한 포인트를 모두 사용하거나 환급받은 후 탈퇴할 수 있습니다.";
+    /// Cancel the open bids before withdrawing.
+    BidsOpen = 1010, 409, "진행 중인 입찰을 모두 취소한 후 탈퇴할 수 있습니다.";
+    /// Wait until charges and refunds have ended before withdrawing.
+    MoneyInWork = 1011, 409, "진행 중인 충전과 환급이 끝난 후 탈퇴할 수 있습니다.";
+    /// Make another administrator before the last one withdraws.
+    LastAdministrator = 1012, 409, "마지막 관리자는 탈퇴할 수 없습니다. 다른 관리자를 먼저 등록해 주세요.";
+    /// Begin the login by Kakao anew.
+    KakaoRefused = 1013, 401, "카카오 로그인에 실패했습니다. 다시 시도해 주세요.";
+    /// Log in by password; an operator may set `kakao.client_id`.
+    KakaoOff = 1014, 404, "카카오 로그인을 사용할 수 없습니다.";
     /// The search found nothing.
     NoResult = 2000, 404, "검색 결과가 없습니다.";
     /// No such product.
@@ -87,7 +99,7 @@ result_codes! {
     /// The caller may not do this.
     Forbidden = 5000, 403, "해당 요청에 대한 권한이 없습니다.";
     /// `data` lists the fields and what is wrong with each.
-    InvalidInput = 5001, 400, "유효하지 않은 입력값입니다.";
+    InvalidInput = 5001, 400, "유효하지 않은 입력값";
     /// Report it with the time and the command id.
     Unexpected = 5002, 500, "알 수 없는 에러가 발생했습니다.";
     /// Use a sort order that the list knows.

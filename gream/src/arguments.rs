@@ -139,7 +139,7 @@ pub enum AdminTask {
         /// The login id, which becomes the nickname too.
         #[arg(long)]
         login_id: String,
-        /// A file that holds the password; without it, it is read from standard input.
+        /// A file that holds the password; without it, it is asked for, or read from standard input.
         #[arg(long)]
         password_file: Option<PathBuf>,
     },

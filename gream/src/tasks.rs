@@ -6,7 +6,7 @@ use contracts::{
     topology::{RETRY_LADDER_MS, Topology},
 };
 use platform::{Clock, Config, Secret, clock, database};
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{io::IsTerminal, path::Path, process::ExitCode, time::Duration};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -34,6 +34,7 @@ pub async fn create_administrator(login_id: &str, password_file: Option<&Path>) 
     let config = Config::load()?;
     let password = match password_file {
         Some(file) => std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?,
+        None if std::io::stdin().is_terminal() => rpassword::prompt_password(format!("Password of {login_id}: "))?,
         None => std::io::read_to_string(std::io::stdin())?,
     };
     let password = Secret::new(password.trim_end_matches(['\r', '\n']));

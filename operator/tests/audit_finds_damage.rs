@@ -73,6 +73,11 @@ const DAMAGES: &[Damage] = &[
         breaks: &["balances_are_not_negative"],
     },
     Damage {
+        what: "somebody who has left and keeps a balance",
+        sql: "UPDATE users SET withdrawn_at_ms = 5 WHERE user_id = 4",
+        breaks: &["balances_are_not_negative"],
+    },
+    Damage {
         what: "held points that no bid holds",
         sql: "UPDATE balances SET available = available - 10, held = held + 10 WHERE user_id = 2",
         breaks: &["balances_equal_their_entries", "held_points_are_explained"],

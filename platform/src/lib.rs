@@ -7,6 +7,7 @@ pub mod admin;
 pub mod cipher;
 pub mod clock;
 pub mod config;
+pub mod counters;
 pub mod database;
 pub mod halt;
 pub mod outcomes;

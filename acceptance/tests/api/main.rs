@@ -2,15 +2,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod accounts;
+mod administrators;
 mod bad_input;
 mod catalogue;
 mod commands;
 mod coupons;
 mod faults;
 mod front_end;
+mod kakao;
 mod lists;
 mod market_rows;
 mod payments;
 mod prices;
+mod rate_limits;
+mod secrets;
+mod security;
 mod sweeping;
+mod users;
 mod vouchers;
+mod withdrawal;

@@ -21,6 +21,8 @@ const TABLES: [(&str, &str); 19] = [
         "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 1000000 + n, n, 1000000 * n",
     ),
     ("balances (user_id, available, held)", "1000000 + n, n, n"),
+    ("kakao_accounts (kakao_id, user_id, created_at_ms)", "n + 1, 1000000 + n, n"),
+    ("pictures_to_destroy (picture_key, noted_at_ms)", "CONCAT('crowd', n), n"),
     (
         "products (product_id, brand, name, description, price, image_url, created_at_ms)",
         "1000000 + n, CONCAT('brand', n % 100), CONCAT('product', n), '', 1000, '', n",

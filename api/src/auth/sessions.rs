@@ -1,19 +1,21 @@
 //! Sessions: one row a login; both tokens name it, and ending it ends them.
 //!
-//! What a session is was read at most [`MAX_AGE`] ago: a read of the database for every request would cost more than
-//! the request's own work, and this way a logout holds at once in the process that served it and everywhere else
-//! within that time.
+//! Promises: a logout holds at once, in every process: a session is read after the request came, and never remembered.
+//! Requests that come while a read is under way are read together by the next one, so a busy API asks the database once
+//! for many of them. Doesn't: need Redis.
 
-use crate::{context::Api, envelope::Failure, recent::Recent};
+use crate::{context::Api, envelope::Failure};
 use contracts::{CommandId, ResultCode, UnixMs, UserId};
 use rand::RngCore;
-use std::time::Duration;
+use sqlx::{MySqlPool, QueryBuilder, Row};
+use std::{collections::HashMap, time::Duration};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
-/// How long a session read from the database counts as known.
-const MAX_AGE: Duration = Duration::from_secs(2);
-/// Sessions remembered at once.
-const MAX_REMEMBERED: usize = 50_000;
+/// Sessions read in one statement.
+const MAX_TOGETHER: usize = 128;
+/// Reads at once: one that waits for a lost connection does not hold everybody up.
+const READERS: usize = 2;
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,55 +41,80 @@ pub(crate) struct Session {
     pub(crate) ends: UnixMs,
 }
 
-#[derive(Clone, Debug)]
-enum Known {
-    Alive(Session),
-    Ended,
+/// A request that waits for its session.
+struct Wanted {
+    id: Uuid,
+    answer: oneshot::Sender<Result<Option<Session>, Failure>>,
 }
 
-/// The sessions that were met a moment ago.
-pub(crate) struct Sessions(Recent<Uuid, Known>);
+/// The requests that wait for their sessions.
+pub(crate) struct Sessions {
+    ask: mpsc::Sender<Wanted>,
+    asked: Mutex<mpsc::Receiver<Wanted>>,
+}
 
 impl Sessions {
-    pub(crate) fn new() -> Self {
-        Self(Recent::new(MAX_REMEMBERED, MAX_AGE))
+    /// For so many requests in flight.
+    pub(crate) fn new(max_in_flight: usize) -> Self {
+        let (ask, asked) = mpsc::channel(max_in_flight.max(1));
+        Self { ask, asked: Mutex::new(asked) }
     }
+}
+
+/// Reads the sessions that are asked for, until it is dropped.
+pub(crate) async fn run(api: &Api) {
+    let readers = (0..READERS).map(|_| read_whatever_is_asked(api));
+    futures_util::future::join_all(readers).await;
+}
+
+async fn read_whatever_is_asked(api: &Api) {
+    let mut wanted = Vec::with_capacity(MAX_TOGETHER);
+    loop {
+        if api.sessions.asked.lock().await.recv_many(&mut wanted, MAX_TOGETHER).await == 0 {
+            return;
+        }
+        let ids: Vec<Uuid> = wanted.iter().map(|wanted| wanted.id).collect();
+        let read = api.within(living(&api.database, &ids)).await;
+        for Wanted { id, answer } in wanted.drain(..) {
+            // Whoever left in the meantime needs no answer.
+            drop(answer.send(read.as_ref().map(|living| living.get(&id).cloned()).map_err(Clone::clone)));
+        }
+    }
+}
+
+/// Those of `ids` that were not ended, of users that have not left.
+async fn living(database: &MySqlPool, ids: &[Uuid]) -> Result<HashMap<Uuid, Session>, sqlx::Error> {
+    let Some(filler) = ids.last() else { return Ok(HashMap::new()) };
+    let mut read = QueryBuilder::new(
+        "SELECT s.session_id, s.user_id, s.expires_at_ms, u.login_id, u.role
+         FROM sessions s JOIN users u ON u.user_id = s.user_id
+         WHERE s.revoked_at_ms IS NULL AND u.withdrawn_at_ms IS NULL AND s.session_id IN (",
+    );
+    let mut list = read.separated(", ");
+    // Filled up to a power of two: a few texts, each prepared once a connection.
+    let fill = ids.len().next_power_of_two() - ids.len();
+    for id in ids.iter().chain(std::iter::repeat_n(filler, fill)) {
+        list.push_bind(id.as_bytes().to_vec());
+    }
+    read.push(")");
+    let rows = read.build().fetch_all(database).await?;
+    let sessions = rows.iter().map(|row| {
+        let id = Uuid::from_slice(row.try_get(0)?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let user = UserId(row.try_get::<i64, _>(1)?.unsigned_abs());
+        let role = Role::stored(row.try_get(4)?);
+        Ok((id, Session { id, user, login_id: row.try_get(3)?, role, ends: UnixMs(row.try_get(2)?) }))
+    });
+    sessions.collect()
 }
 
 impl Api {
     /// The session with this id, if it has not ended.
     pub(crate) async fn session(&self, id: Uuid) -> Result<Session, Failure> {
-        let known = if let Some(known) = self.sessions.0.fresh(&id) {
-            known
-        } else {
-            let read = self.read_session(id).await?;
-            // A logout that overtook this read stands.
-            self.sessions.0.learn_unless(id, read.clone(), |known| matches!(known, Known::Ended));
-            read
-        };
-        match known {
-            Known::Alive(session) if self.clock.now() < session.ends => Ok(session),
-            Known::Alive(_) | Known::Ended => Err(ResultCode::LoginRequired.into()),
-        }
-    }
-
-    async fn read_session(&self, id: Uuid) -> Result<Known, Failure> {
-        let read = sqlx::query!(
-            "SELECT s.user_id, s.expires_at_ms, s.revoked_at_ms, u.login_id, u.role
-             FROM sessions s JOIN users u ON u.user_id = s.user_id WHERE s.session_id = ?",
-            id.as_bytes().as_slice()
-        );
-        let row = self.within(read.fetch_optional(&self.database)).await?;
-        Ok(match row {
-            Some(row) if row.revoked_at_ms.is_none() => Known::Alive(Session {
-                id,
-                user: UserId(row.user_id.unsigned_abs()),
-                login_id: row.login_id,
-                role: Role::stored(&row.role),
-                ends: UnixMs(row.expires_at_ms),
-            }),
-            _ => Known::Ended,
-        })
+        let (answer, read) = oneshot::channel();
+        // There is a place for every request in flight.
+        self.sessions.ask.try_send(Wanted { id, answer }).map_err(|_| Failure::away())?;
+        let session = read.await.map_err(|_| Failure::away())??;
+        session.filter(|session| self.clock.now() < session.ends).ok_or(ResultCode::LoginRequired.into())
     }
 
     /// Begins a session.
@@ -117,7 +144,6 @@ impl Api {
             id.as_bytes().as_slice()
         );
         self.within(update.execute(&self.database)).await?;
-        self.sessions.0.learn(id, Known::Ended);
         Ok(())
     }
 }

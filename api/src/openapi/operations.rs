@@ -3,12 +3,13 @@
 
 use contracts::ResultCode::{
     self, AccessTokenExpired, AmountMismatch, AmountNotPositive, AmountTooSmall, BadFixedDiscount, BadRate,
-    BadSortOrder, BarcodeNotReadable, BodyTooLarge, BuyBidNotFound, CommandDiscarded, CommandExpired, CommandNotFound,
-    CouponNotAvailable, CouponNotFound, CouponTypeNotFound, DeadlinePassed, Forbidden, GifticonAlreadyOffered,
-    GifticonExpired, GifticonNotFound, InvalidInput, InvalidToken, KeyReused, LoginIdTaken, LoginRequired,
-    NicknameTaken, NotAccepted, NotEnoughPoints, PathNotFound, PaymentNotFound, PictureNotRecognised, PictureTooLarge,
+    BadSortOrder, BarcodeNotReadable, BidsOpen, BodyTooLarge, BuyBidNotFound, CommandDiscarded, CommandExpired,
+    CommandNotFound, CouponNotAvailable, CouponNotFound, CouponTypeNotFound, DeadlinePassed, Forbidden,
+    GifticonAlreadyOffered, GifticonExpired, GifticonNotFound, InvalidInput, InvalidToken, KakaoOff, KakaoRefused,
+    KeyReused, LastAdministrator, LoginIdTaken, LoginRequired, MoneyInWork, NicknameTaken, NotAccepted,
+    NotEnoughPoints, PathNotFound, PaymentNotFound, PictureNotRecognised, PictureTooLarge, PointsLeft,
     ProductNameTaken, ProductNotFound, RefreshTokenExpired, RefundNotFound, SellBidNotFound, TooManyOpenBids,
-    TossFailed, Unexpected, UnsupportedMediaType, UnsupportedOrder, UploadFailed, UserNotFound,
+    TooManyRequests, TossFailed, Unexpected, UnsupportedMediaType, UnsupportedOrder, UploadFailed, UserNotFound,
 };
 
 /// Who may call.
@@ -58,9 +59,12 @@ const fn command(id: &'static str, access: Access, codes: &'static [&'static [Re
 
 /// In the order of the routes.
 pub(super) const ALL: &[Operation] = &[
-    query("sign_up", Access::Anybody, &[JSON, &[LoginIdTaken, NicknameTaken]]),
-    query("log_in", Access::Anybody, &[JSON, &[UserNotFound]]),
+    query("sign_up", Access::Anybody, &[JSON, &[LoginIdTaken, NicknameTaken, TooManyRequests]]),
+    query("log_in", Access::Anybody, &[JSON, &[UserNotFound, TooManyRequests]]),
     query("log_out", Access::User, &[]),
+    query("log_in_by_kakao", Access::Anybody, &[FIELDS, &[KakaoRefused, KakaoOff, TooManyRequests]]),
+    query("begin_kakao_login", Access::Anybody, &[&[KakaoOff]]),
+    query("withdraw", Access::User, &[&[PointsLeft, BidsOpen, MoneyInWork, LastAdministrator]]),
     query("points", Access::User, &[]),
     command("request_refund", Access::User, &[JSON, &[NotEnoughPoints, CommandExpired]]),
     query("list_products", Access::Anybody, &[FIELDS, &[BadSortOrder]]),

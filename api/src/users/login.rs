@@ -3,6 +3,7 @@
 use super::sign_up::is_possible_login_id;
 use crate::{
     auth::{ACCESS_TOKEN, Caller, REFRESH_TOKEN, bearer, sessions::Role},
+    client_address::ClientAddress,
     context::{Api, Shared},
     envelope::{Answer, Envelope, Failure, Nothing},
     openapi::bodies,
@@ -17,13 +18,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// A user, as a login finds one.
-struct Found {
-    user: UserId,
-    login_id: String,
-    nickname: String,
-    password_hash: Option<String>,
-    role: Role,
-    provider: String,
+pub(super) struct Found {
+    pub(super) user: UserId,
+    pub(super) login_id: String,
+    pub(super) nickname: String,
+    pub(super) password_hash: Option<String>,
+    pub(super) role: Role,
+    pub(super) provider: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -46,14 +47,22 @@ pub(crate) struct LoggedIn {
     request_body = bodies::LogIn,
     responses((status = 200, description = "Logged in", body = Envelope<LoggedIn>, headers(("Access-Token" = String, description = "`Bearer …`"), ("Refresh-Token" = String, description = "`Bearer …`")))),
 )]
-pub(crate) async fn login(State(api): State<Shared>, JsonBody(mut fields): JsonBody) -> Result<Response, Failure> {
+pub(crate) async fn login(
+    State(api): State<Shared>,
+    client: ClientAddress,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response, Failure> {
     let (login_id, password) = (fields.any_text("loginId"), fields.any_text("password"));
     fields.valid()?;
+    api.count_login(client, &login_id).await?;
     let found = if is_possible_login_id(&login_id) { find(&api, &login_id).await? } else { None };
     let stored = found.as_ref().and_then(|found| found.password_hash.clone());
     let right = api.passwords.is_right(password, stored).await?;
     match found {
-        Some(found) if right => logged_in(&api, found).await,
+        Some(found) if right => {
+            api.know_address(client, &login_id).await;
+            logged_in(&api, found).await
+        }
         _ => Err(ResultCode::UserNotFound.into()),
     }
 }
@@ -74,7 +83,8 @@ async fn find(api: &Api, login_id: &str) -> Result<Option<Found>, Failure> {
     }))
 }
 
-async fn logged_in(api: &Api, found: Found) -> Result<Response, Failure> {
+/// Begins a session of `found`, and answers with its tokens.
+pub(super) async fn logged_in(api: &Api, found: Found) -> Result<Response, Failure> {
     let now = api.clock.now();
     let ends = api.tokens.session_end(now);
     let session = api.begin_session(found.user, ends).await?;

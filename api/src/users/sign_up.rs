@@ -2,6 +2,7 @@
 //! first; nothing is looked up beforehand.
 
 use crate::{
+    client_address::ClientAddress,
     context::Shared,
     envelope::{Answer, Envelope, Failure, Nothing},
     openapi::bodies,
@@ -17,12 +18,14 @@ use sqlx::{MySql, MySqlPool, Transaction};
 /// The kind under which a sign-up stands among the commands: its gift needs one to name.
 const SIGN_UP: &str = "sign_up";
 
-struct NewUser {
-    login_id: String,
-    nickname: String,
-    password_hash: String,
-    gift: Won,
-    at: UnixMs,
+/// Somebody who is to have an account.
+pub(super) struct NewUser {
+    pub(super) login_id: String,
+    pub(super) nickname: String,
+    /// None for those who come from Kakao.
+    pub(super) password_hash: Option<String>,
+    pub(super) gift: Won,
+    pub(super) at: UnixMs,
 }
 
 /// Signs a user up.
@@ -36,41 +39,51 @@ struct NewUser {
 )]
 pub(crate) async fn post(
     State(api): State<Shared>,
+    client: ClientAddress,
     JsonBody(mut fields): JsonBody,
 ) -> Result<Answer<Nothing>, Failure> {
     let login_id = fields.text_where("loginId", "영문과 숫자 4자 이상 20자 이하여야 합니다.", is_login_id);
     let nickname = fields.text_where("nickname", "영문, 숫자, 한글 2자 이상 20자 이하여야 합니다.", is_nickname);
     let password = new_password(&mut fields);
     fields.valid()?;
+    api.count_sign_up(client, &login_id).await?;
 
     let password_hash = api.passwords.hash(password).await?;
     let gift = Won(api.config.market.sign_up_gift);
-    let user = NewUser { login_id, nickname, password_hash, gift, at: api.clock.now() };
+    let user = NewUser { login_id, nickname, password_hash: Some(password_hash), gift, at: api.clock.now() };
     api.within(create(&api.database, &user)).await?;
     Ok(Answer(Nothing {}))
 }
 
 async fn create(database: &MySqlPool, user: &NewUser) -> Result<(), Failure> {
     let mut transaction = database.begin().await?;
+    insert(&mut transaction, user).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// User, balance and gift; 1000 or 1001 when a name is taken.
+pub(super) async fn insert(transaction: &mut Transaction<'_, MySql>, user: &NewUser) -> Result<UserId, Failure> {
+    let provider = if user.password_hash.is_some() { "local" } else { "kakao" };
     let inserted = sqlx::query!(
         "INSERT INTO users (login_id, nickname, password_hash, role, provider, created_at_ms)
-         VALUES (?, ?, ?, 'user', 'local', ?)",
+         VALUES (?, ?, ?, 'user', ?, ?)",
         user.login_id,
         user.nickname,
         user.password_hash,
+        provider,
         user.at.0
     )
-    .execute(&mut *transaction)
+    .execute(&mut **transaction)
     .await
     .map_err(taken)?;
     let id = UserId(inserted.last_insert_id());
     sqlx::query!("INSERT INTO balances (user_id, available, held) VALUES (?, ?, 0)", id.0, user.gift.0)
-        .execute(&mut *transaction)
+        .execute(&mut **transaction)
         .await?;
     if user.gift > Won::ZERO {
-        give(&mut transaction, id, user.gift, user.at).await?;
+        give(transaction, id, user.gift, user.at).await?;
     }
-    Ok(transaction.commit().await?)
+    Ok(id)
 }
 
 /// Books the gift, and the sign-up as the command that caused it.
@@ -129,9 +142,12 @@ pub(crate) fn is_login_id(text: &str) -> bool {
     (4..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-fn is_nickname(text: &str) -> bool {
-    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '가'..='힣' | 'ㄱ'..='ㅣ');
-    (2..=20).contains(&text.chars().count()) && text.chars().all(letter)
+pub(super) fn is_nickname(text: &str) -> bool {
+    (2..=20).contains(&text.chars().count()) && text.chars().all(is_nickname_letter)
+}
+
+pub(super) fn is_nickname_letter(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '가'..='힣' | 'ㄱ'..='ㅣ')
 }
 
 fn new_password(fields: &mut Fields) -> String {

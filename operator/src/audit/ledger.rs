@@ -102,13 +102,13 @@ async fn balances_are_not_negative(snapshot: &mut Snapshot) -> Result<Check, sql
     Ok(check!(
         snapshot,
         "balances_are_not_negative",
-        "Each user has one balance, and neither part of it is negative.",
+        "Each user has one balance, and neither part of it is negative; who has left has none.",
         examined: r#"SELECT COUNT(*) AS "n!: i64" FROM users"#,
         offenders: r#"
             SELECT CAST(CONCAT('user ', u.user_id, ': available ', COALESCE(b.available, 'missing'),
                                ', held ', COALESCE(b.held, 'missing')) AS CHAR) AS "offender!: String"
             FROM users u LEFT JOIN balances b ON b.user_id = u.user_id
-            WHERE b.user_id IS NULL OR b.available < 0 OR b.held < 0"#
+            WHERE (b.user_id IS NULL) <> (u.withdrawn_at_ms IS NOT NULL) OR b.available < 0 OR b.held < 0"#
     ))
 }
 

@@ -16,7 +16,7 @@ pub const DEFAULTS: &str = include_str!("default.toml");
 /// Names the file on top of the defaults.
 pub const FILE_VARIABLE: &str = "GREAM_CONFIG";
 /// `section.key` of every value that may come from a file, by `…_FILE`.
-pub const SECRETS: [&str; 10] = [
+pub const SECRETS: [&str; 11] = [
     "database.url",
     "database.replica_url",
     "rabbitmq.url",
@@ -27,6 +27,7 @@ pub const SECRETS: [&str; 10] = [
     "toss.secret_key",
     "pictures.s3.key",
     "pictures.s3.secret",
+    "kakao.client_secret",
 ];
 
 /// Why the configuration was refused.
@@ -63,6 +64,8 @@ pub struct Config {
     pub http: HttpConfig,
     pub admin: AdminConfig,
     pub auth: AuthConfig,
+    pub kakao: KakaoConfig,
+    pub rate_limits: RateLimitsConfig,
     pub account_cipher: AccountCipherConfig,
     pub toss: TossConfig,
     pub pictures: PicturesConfig,
@@ -204,6 +207,20 @@ mod tests {
         assert!(refusal(&[("GREAM__DATABASE__REPLICA_MAX_LAG_MS", "999")]).contains("database.replica_max_lag_ms"));
         assert!(refusal(&[("GREAM__DATABASE__READ_YOUR_WRITES_MS", "1999")]).contains("database.read_your_writes_ms"));
         assert!(refusal(&[("GREAM__DATABASE__REPLICA_TIMEOUT_MS", "0")]).contains("database.replica_timeout_ms"));
+        assert!(refusal(&[("GREAM__HTTP__TRUSTED_PROXIES", "10.0.0.0/8, proxy")]).contains("http.trusted_proxies"));
+        assert!(refusal(&[("GREAM__RATE_LIMITS__LOGINS_PER_ACCOUNT", "0")]).contains("rate_limits"));
+        assert!(refusal(&[("GREAM__KAKAO__CLIENT_ID", "id")]).contains("kakao.redirect_uri"));
+    }
+
+    #[test]
+    fn proxies_are_addresses_or_networks() {
+        let proxies = |text: &str| Config::from_environment(variables(&[("GREAM__HTTP__TRUSTED_PROXIES", text)]));
+        assert_eq!(proxies("").unwrap().http.proxies(), Some(vec![]));
+        let some = proxies("10.0.0.0/8, 192.0.2.1,fd00::/8").unwrap().http.proxies().unwrap();
+        assert_eq!(
+            some.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]
+        );
     }
 
     #[test]

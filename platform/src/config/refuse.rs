@@ -20,6 +20,7 @@ pub(super) fn reasons(config: &Config) -> Vec<String> {
     missing(config, &mut refuse);
     dangerous(config, &mut refuse);
     contradictory(config, &mut refuse);
+    of_accounts(config, &mut refuse);
     reasons
 }
 
@@ -71,6 +72,11 @@ fn dangerous(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         config.pictures.store == StoreKind::S3 && s3.endpoint.starts_with("http://") && !s3.speaks_plain_http(),
         "pictures.s3.endpoint is http and not on this machine: vouchers would travel in the clear; use https, or set \
          pictures.s3.allow_http",
+    );
+    let kakao = [&config.kakao.token_url, &config.kakao.profile_url, &config.kakao.authorize_url];
+    refuse(
+        production && config.kakao.is_on() && kakao.iter().any(|url| !url.starts_with("https://")),
+        "one of kakao.authorize_url, token_url and profile_url is not https: the client secret and people's codes would travel in the clear; use https, or set mode to demo",
     );
     refuse(
         config.auth.jwt_secret == config.auth.address_secret && !config.auth.jwt_secret.expose().is_empty(),
@@ -139,5 +145,23 @@ fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
     refuse(
         u64::from(config.database.session_wait_timeout_s) * 1000 <= config.database.statement_timeout_ms,
         "database.session_wait_timeout_s must be longer than statement_timeout_ms, or the server ends running work",
+    );
+}
+
+fn of_accounts(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
+    refuse(
+        config.http.proxies().is_none(),
+        "http.trusted_proxies must be addresses or networks such as 10.0.0.0/8, comma separated",
+    );
+    refuse(
+        config.kakao.is_on() && config.kakao.redirect_uri.is_empty(),
+        "kakao.redirect_uri is empty: set it to the address that is registered at Kakao, or leave kakao.client_id empty",
+    );
+    let limits = &config.rate_limits;
+    let counts = [limits.logins_per_address, limits.logins_per_account, limits.sign_ups_per_address];
+    refuse(
+        counts.contains(&0)
+            || [limits.sign_ups_per_login_id, limits.login_window_s, limits.sign_up_window_s].contains(&0),
+        "one of rate_limits is 0: nobody could log in or sign up; use 1 or more (a large number where it should not limit)",
     );
 }

@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "default.toml documents each key, and `gream config` prints it")]
 
 use crate::secret::Secret;
+use ipnet::IpNet;
 use serde::Deserialize;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -57,6 +58,7 @@ section!(HttpConfig {
     payment_wait_ms: u64,
     payment_success_url: String,
     payment_fail_url: String,
+    trusted_proxies: String,
 });
 section!(AdminConfig { listen: SocketAddr });
 section!(AuthConfig {
@@ -65,6 +67,24 @@ section!(AuthConfig {
     access_token_minutes: u32,
     refresh_token_days: u32,
     max_password_hashes: usize,
+});
+section!(KakaoConfig {
+    client_id: String,
+    client_secret: Secret,
+    redirect_uri: String,
+    authorize_url: String,
+    token_url: String,
+    profile_url: String,
+    connect_timeout_ms: u64,
+    read_timeout_ms: u64,
+});
+section!(RateLimitsConfig {
+    login_window_s: u64,
+    logins_per_address: u64,
+    logins_per_account: u64,
+    sign_up_window_s: u64,
+    sign_ups_per_address: u64,
+    sign_ups_per_login_id: u64,
 });
 section!(AccountCipherConfig { key: Secret });
 section!(TossConfig {
@@ -126,6 +146,7 @@ section!(SchedulerConfig {
     prices_interval_ms: u64,
     sweep_interval_ms: u64,
     sweep_batch_max: usize,
+    clean_up_interval_ms: u64,
 });
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });
 section!(ClockConfig { offset_file: PathBuf });
@@ -137,6 +158,19 @@ impl HttpConfig {
     /// The configured origins, one by one.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
         self.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty())
+    }
+
+    /// The networks of the configured proxies; `None` when one of them is no address.
+    pub fn proxies(&self) -> Option<Vec<IpNet>> {
+        let proxies = self.trusted_proxies.split(',').map(str::trim).filter(|proxy| !proxy.is_empty());
+        proxies.map(|proxy| proxy.parse().or_else(|_| proxy.parse::<IpAddr>().map(IpNet::from)).ok()).collect()
+    }
+}
+
+impl KakaoConfig {
+    /// Whether people can log in by Kakao.
+    pub fn is_on(&self) -> bool {
+        !self.client_id.is_empty()
     }
 }
 

@@ -19,13 +19,20 @@ pub(crate) fn is_expired(envelope: &Envelope, now: UnixMs) -> bool {
     envelope.valid_until.is_some_and(|until| now >= until)
 }
 
-/// Locks and reads a user's points.
+/// Locks and reads the points of a user whose money is in work, who therefore cannot have left.
 pub(crate) async fn balance(connection: &mut MySqlConnection, user: UserId) -> Result<Balance, sqlx::Error> {
+    find_balance(connection, user).await?.ok_or_else(|| invalid(format!("user {user} has no balance row")))
+}
+
+/// The same of a user who may have left.
+pub(crate) async fn find_balance(
+    connection: &mut MySqlConnection,
+    user: UserId,
+) -> Result<Option<Balance>, sqlx::Error> {
     let row = sqlx::query!("SELECT available, held FROM balances WHERE user_id = ? FOR UPDATE", user_id(user))
         .fetch_optional(connection)
         .await?;
-    let row = row.ok_or_else(|| invalid(format!("user {user} has no balance row")))?;
-    Ok(Balance { available: Won(row.available), held: Won(row.held) })
+    Ok(row.map(|row| Balance { available: Won(row.available), held: Won(row.held) }))
 }
 
 /// Writes a locked user's points.

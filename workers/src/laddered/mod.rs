@@ -19,7 +19,9 @@ mod inbox;
 mod settle;
 mod transaction;
 
-pub(crate) use books::{balance, ended, insert_event, insert_outbox, insert_transfer, is_expired, write_balance};
+pub(crate) use books::{
+    balance, ended, find_balance, insert_event, insert_outbox, insert_transfer, is_expired, write_balance,
+};
 pub(crate) use gate::Gate;
 pub(crate) use inbox::{Inbox, Standing};
 pub(crate) use transaction::{again_on_contention, command_id, invalid, user_id};

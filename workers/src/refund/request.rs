@@ -2,8 +2,8 @@
 
 use super::Store;
 use crate::laddered::{
-    Ending, Fault, Inbox, Standing, again_on_contention, balance, ended, insert_transfer, invalid, is_expired, user_id,
-    write_balance,
+    Ending, Fault, Inbox, Standing, again_on_contention, ended, find_balance, insert_transfer, invalid, is_expired,
+    user_id, write_balance,
 };
 use contracts::{Command, Envelope, Outcome, ResultCode, UnixMs, Won};
 use domain::{
@@ -47,7 +47,9 @@ async fn hold(connection: &mut MySqlConnection, envelope: &Envelope, now: UnixMs
     if *point <= Won::ZERO {
         return Ok(ended(envelope, ResultCode::InvalidInput, json!({}), now));
     }
-    let mut points = balance(connection, envelope.user).await?;
+    let Some(mut points) = find_balance(connection, envelope.user).await? else {
+        return Ok(ended(envelope, ResultCode::UserNotFound, json!({}), now));
+    };
     if points.available < *point {
         return Ok(ended(envelope, ResultCode::NotEnoughPoints, json!({}), now));
     }

@@ -1,10 +1,14 @@
-//! The scheduler: notices what became due, and sends commands about it; and destroys pictures that nobody needs. Of the
-//! market itself it changes nothing but what is made of other tables and could be made again.
+//! The scheduler: notices what became due, and sends commands about it. By itself it changes nothing but what is made
+//! of other tables and could be made again, and cleans away what is over: ended sessions, and pictures that nobody needs
+//! or may see any more.
 //!
 //! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
 //! If none runs nothing wrong happens: reads and matching exclude bids past their deadline anyway.
 
+mod clean_up;
 mod daily_prices;
+mod doomed_pictures;
+mod ended_sessions;
 mod stale_bids;
 mod unneeded_pictures;
 
@@ -33,6 +37,11 @@ pub struct Scheduler {
 impl Scheduler {
     /// Runs every duty until shutdown.
     pub async fn run(self, partitions: PartitionCount) {
-        tokio::join!(stale_bids::run(&self, partitions), daily_prices::run(&self), unneeded_pictures::run(&self));
+        tokio::join!(
+            stale_bids::run(&self, partitions),
+            daily_prices::run(&self),
+            unneeded_pictures::run(&self),
+            clean_up::run(&self)
+        );
     }
 }

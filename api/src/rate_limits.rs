@@ -1,0 +1,77 @@
+//! How often one may try to log in or to sign up: by address and by account, counted over all API instances.
+//!
+//! Promises: an account that does not exist is limited like one that does; whoever storms an account with wrong passwords
+//! does not lock out its owner where they have logged in before, and nobody for longer than a window.
+//! Doesn't: show Redis an address or a login id; its keys are keyed hashes.
+
+use crate::{client_address::ClientAddress, context::Api, envelope::Failure};
+use platform::counters::Window;
+use std::time::Duration;
+
+const PURPOSE: &str = "gream rate limit v1";
+/// Where somebody logged in, their own tries are counted apart from everybody else's for so long.
+const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
+
+/// One limit: what is counted, and how many are served.
+struct Limit {
+    window: Window,
+    most: u64,
+}
+
+impl Api {
+    /// Counts a login; 429 when there were too many.
+    pub(crate) async fn count_login(&self, client: ClientAddress, login_id: &str) -> Result<(), Failure> {
+        let limits = &self.config.rate_limits;
+        let length = Duration::from_secs(limits.login_window_s);
+        let network = client.network().to_string();
+        let of_account = if self.counters.is_noted(&self.known_key(client, login_id)).await {
+            self.limit(&["login from a known address", login_id, &network], length, limits.logins_per_account)
+        } else {
+            self.limit(&["login to", login_id], length, limits.logins_per_account)
+        };
+        let of_address = self.limit(&["login from", &network], length, limits.logins_per_address);
+        self.count("login", [of_address, of_account]).await
+    }
+
+    /// The password was right: this address is the owner's.
+    pub(crate) async fn know_address(&self, client: ClientAddress, login_id: &str) {
+        self.counters.note(&self.known_key(client, login_id), KNOWN_FOR).await;
+    }
+
+    /// Counts a login by Kakao, whose account is not known yet.
+    pub(crate) async fn count_kakao_login(&self, client: ClientAddress) -> Result<(), Failure> {
+        let limits = &self.config.rate_limits;
+        let (length, network) = (Duration::from_secs(limits.login_window_s), client.network().to_string());
+        self.count("kakao", [self.limit(&["login from", &network], length, limits.logins_per_address)]).await
+    }
+
+    /// Counts a sign-up; 429 when there were too many.
+    pub(crate) async fn count_sign_up(&self, client: ClientAddress, login_id: &str) -> Result<(), Failure> {
+        let limits = &self.config.rate_limits;
+        let (length, network) = (Duration::from_secs(limits.sign_up_window_s), client.network().to_string());
+        let of_address = self.limit(&["sign-up from", &network], length, limits.sign_ups_per_address);
+        let of_login_id = self.limit(&["sign-up as", login_id], length, limits.sign_ups_per_login_id);
+        self.count("sign_up", [of_address, of_login_id]).await
+    }
+
+    async fn count<const N: usize>(&self, what: &'static str, limits: [Limit; N]) -> Result<(), Failure> {
+        let (windows, most): (Vec<_>, Vec<_>) = limits.into_iter().map(|limit| (limit.window, limit.most)).unzip();
+        let counts = self.counters.add(&windows).await;
+        let passed = counts.iter().zip(most).filter(|(count, most)| count.times > *most);
+        let Some(wait) = passed.map(|(count, _)| count.ends_in).max() else { return Ok(()) };
+        metrics::counter!("gream_rate_limited_total", "what" => what).increment(1);
+        Err(Failure::too_many(wait))
+    }
+
+    fn limit(&self, parts: &[&str], length: Duration, most: u64) -> Limit {
+        Limit { window: Window { key: self.key(parts), length }, most }
+    }
+
+    fn known_key(&self, client: ClientAddress, login_id: &str) -> String {
+        self.key(&["known", login_id, &client.network().to_string()])
+    }
+
+    fn key(&self, parts: &[&str]) -> String {
+        format!("gream:limit:{}", self.signer.sign(PURPOSE, parts))
+    }
+}
