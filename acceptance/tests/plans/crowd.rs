@@ -11,7 +11,7 @@ pub const ROWS: u64 = 20_000;
 pub type Tables = BTreeMap<String, u64>;
 
 /// `n` runs from 0; ids are a million and more, so that they are nobody else's.
-const TABLES: [(&str, &str); 19] = [
+const TABLES: [(&str, &str); 21] = [
     (
         "users (user_id, login_id, nickname, role, provider, created_at_ms)",
         "1000000 + n, CONCAT('crowd', n), CONCAT('crowd', n), 'user', 'local', n",
