@@ -21,6 +21,15 @@ pub fn jpeg(text: &str) -> Vec<u8> {
     [start, &[0xff, 0xe1], &length, &data, rest].concat()
 }
 
+/// A PNG of some kilobytes that says nothing, and that no compression makes smaller.
+pub fn noise() -> Vec<u8> {
+    let grain = |x: u32, y: u32| {
+        let mixed = (x * 64 + y + 1).wrapping_mul(2_654_435_761);
+        (mixed ^ (mixed >> 15)).wrapping_mul(2_246_822_519).to_be_bytes()[0]
+    };
+    encoded(&GrayImage::from_fn(64, 64, |x, y| Luma([grain(x, y)])).into(), ImageFormat::Png)
+}
+
 /// Whether [`SECRET`] is somewhere in it.
 pub fn has_secret(bytes: &[u8]) -> bool {
     bytes.windows(SECRET.len()).any(|window| window == SECRET)

@@ -18,19 +18,21 @@ async fn stage(test: &str, gift: i64, roles: &[&str]) -> (Market, Process, Proce
     let mut market = Market::new(test).await;
     market.set("GREAM__MARKET__SIGN_UP_GIFT", gift);
     market.set("GREAM__SCHEDULER__CLEAN_UP_INTERVAL_MS", 200);
+    // What a withdrawal dooms must go by itself, not because the sweeper comes by.
+    market.set("GREAM__SCHEDULER__SWEEP_INTERVAL_MS", 3_600_000);
     let (api, visitor) = start_api(&market).await;
     let worker = market.worker(roles).await;
     market.product(1).await;
     (market, api, worker, visitor)
 }
 
-/// The files in the pictures' folder.
+/// The gifticons' pictures.
 fn pictures(market: &Market) -> usize {
     fn files(folder: &Path) -> usize {
         let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
         entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
     }
-    files(&market.folder().join("pictures"))
+    files(&market.folder().join("pictures/gifticons"))
 }
 
 #[tokio::test]
