@@ -107,8 +107,7 @@ pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// Answers are for the client alone, and are what their type says.
-pub(crate) async fn harden(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+pub(crate) fn harden<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

@@ -23,6 +23,7 @@ use axum::{
 use contracts::ResultCode;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -36,18 +37,21 @@ pub(crate) fn router(api: Shared) -> Router {
         .merge(openapi::routes(&described))
         .fallback(async || Failure::from(ResultCode::PathNotFound))
         .method_not_allowed_fallback(async || Failure::from(ResultCode::MethodNotAllowed))
-        // The last one is the outermost.
-        .layer(from_fn(auth::renew))
-        .layer(from_fn(conditional::spare_the_known))
-        .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(from_fn_with_state(api.clone(), layers::time_out))
-        .layer(from_fn_with_state(places, layers::bound))
-        .layer(from_fn(layers::hear_out))
-        .layer(layers::compress())
-        .layer(layers::cors(&config.http))
-        .layer(from_fn(layers::harden))
-        .layer(from_fn(request_id::name))
-        .layer(from_fn(telemetry::measure))
+        // All in one: a router boxes each layer of its own, and copies the boxes beneath it for every request.
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn(telemetry::measure))
+                .layer(from_fn(request_id::name))
+                .map_response(layers::harden)
+                .layer(layers::cors(&config.http))
+                .layer(layers::compress())
+                .layer(from_fn(layers::hear_out))
+                .layer(from_fn_with_state(places, layers::bound))
+                .layer(from_fn_with_state(api.clone(), layers::time_out))
+                .layer(CatchPanicLayer::custom(layers::panicked))
+                .layer(from_fn(conditional::spare_the_known))
+                .layer(from_fn(auth::renew)),
+        )
         .with_state(api)
 }
 

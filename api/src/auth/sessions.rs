@@ -1,21 +1,27 @@
 //! Sessions: one row a login; both tokens name it, and ending it ends them.
 //!
 //! Promises: a logout holds at once, in every process: a session is read after the request came, and never remembered.
-//! Requests that come while a read is under way are read together by the next one, so a busy API asks the database once
-//! for many of them. Doesn't: need Redis.
+//! A read that begins takes along whatever was asked for by then, and a busy API begins one every [`READ_EVERY`] at most:
+//! so it asks the database once for many requests, and one that idles waits for nobody. Doesn't: need Redis.
 
 use crate::{context::Api, envelope::Failure};
 use contracts::{CommandId, ResultCode, UnixMs, UserId};
 use rand::RngCore;
 use sqlx::{MySqlPool, QueryBuilder, Row};
 use std::{collections::HashMap, time::Duration};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::{self, Instant},
+};
 use uuid::Uuid;
 
 /// Sessions read in one statement.
 const MAX_TOGETHER: usize = 128;
 /// Reads at once: one that waits for a lost connection does not hold everybody up.
 const READERS: usize = 2;
+/// From the beginning of one read to the beginning of the next. A statement costs the database and this process as much
+/// as a good part of a bid does (docs/performance.md); nobody notices a wait that is shorter than a commit.
+const READ_EVERY: Duration = Duration::from_millis(4);
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +56,38 @@ struct Wanted {
 /// The requests that wait for their sessions.
 pub(crate) struct Sessions {
     ask: mpsc::Sender<Wanted>,
-    asked: Mutex<mpsc::Receiver<Wanted>>,
+    asked: Mutex<Asked>,
+}
+
+/// What the readers share: one of them at a time collects the requests of its next read.
+struct Asked {
+    wanted: mpsc::Receiver<Wanted>,
+    /// No read begins before.
+    next_read: Instant,
+}
+
+impl Asked {
+    /// Waits until somebody asks and a read may begin, and takes all that have asked by then; `false` at the end.
+    async fn collect(&mut self, together: &mut Vec<Wanted>) -> bool {
+        if self.wanted.recv_many(together, MAX_TOGETHER).await == 0 {
+            return false;
+        }
+        time::sleep_until(self.next_read).await;
+        while together.len() < MAX_TOGETHER
+            && let Ok(wanted) = self.wanted.try_recv()
+        {
+            together.push(wanted);
+        }
+        self.next_read = Instant::now() + READ_EVERY;
+        true
+    }
 }
 
 impl Sessions {
     /// For so many requests in flight.
     pub(crate) fn new(max_in_flight: usize) -> Self {
-        let (ask, asked) = mpsc::channel(max_in_flight.max(1));
-        Self { ask, asked: Mutex::new(asked) }
+        let (ask, wanted) = mpsc::channel(max_in_flight.max(1));
+        Self { ask, asked: Mutex::new(Asked { wanted, next_read: Instant::now() }) }
     }
 }
 
@@ -69,10 +99,7 @@ pub(crate) async fn run(api: &Api) {
 
 async fn read_whatever_is_asked(api: &Api) {
     let mut wanted = Vec::with_capacity(MAX_TOGETHER);
-    loop {
-        if api.sessions.asked.lock().await.recv_many(&mut wanted, MAX_TOGETHER).await == 0 {
-            return;
-        }
+    while api.sessions.asked.lock().await.collect(&mut wanted).await {
         let ids: Vec<Uuid> = wanted.iter().map(|wanted| wanted.id).collect();
         let read = api.within(living(&api.database, &ids)).await;
         for Wanted { id, answer } in wanted.drain(..) {
