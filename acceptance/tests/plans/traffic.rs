@@ -131,7 +131,7 @@ async fn attempts(market: &Market) {
     sqlx::query(AssertSqlSafe(lock)).fetch_one(&mut *other).await.unwrap();
     let _worker = market.worker(&["bid", "relay"]).await;
     eventually("its attempt waits, and is cut off", || async {
-        (market.cut_off("%FROM balances%FOR UPDATE%").await > 0).then_some(())
+        (market.cut_off(&["FROM balances", "FOR UPDATE"]).await > 0).then_some(())
     })
     .await;
     other.rollback().await.unwrap();
