@@ -66,7 +66,7 @@ impl PictureStore {
     fn folder(folder: &std::path::Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder)
             .map_err(|error| object_store::Error::Generic { store: "folder", source: Box::new(error) })?;
-        let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
+        let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true));
         Ok(Self { store, place: format!("the folder {}", folder.display()).into() })
     }
 
