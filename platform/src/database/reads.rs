@@ -3,10 +3,11 @@
 //! ```text
 //! the reader wrote lately ──────────────────────────► primary
 //! no replica, it is away, or it lags too far ───────► primary
-//! otherwise ──► replica ──► fails or is too slow ───► primary, and nobody asks the replica before it is well again
+//! otherwise ──► replica ──► fails ──────────────────► primary, and nobody asks the replica before it is well again
+//!                   └─────► is too slow ────────────► primary, and the replica is looked at now
 //! ```
-//! Promises: a replica that fails costs the requests under way at that moment at most `replica_timeout_ms`, and those
-//! after it nothing: one task asks whether it is back. Doesn't: promise that what is read elsewhere is newer than
+//! Promises: a replica that fails costs the requests that come before the next look at most `replica_timeout_ms` each, and
+//! those after it nothing: one task asks whether it is back. One slow query is nobody else's business. Doesn't: promise that what is read elsewhere is newer than
 //! `replica_max_lag_ms`, except for whoever wrote.
 
 use super::{Trouble, lag::Heartbeat, replica, trouble, within};
@@ -14,13 +15,14 @@ use crate::{Shutdown, config::Config, writers::Writers};
 use contracts::UserId;
 use sqlx::MySqlPool;
 use std::{
+    io::ErrorKind,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 /// Between two beats, each followed by a look at the replica.
 const BEAT_EVERY: Duration = Duration::from_millis(500);
@@ -36,6 +38,8 @@ pub struct Reads {
 struct Replica {
     pool: MySqlPool,
     is_well: AtomicBool,
+    /// Somebody found it slow.
+    look_now: Notify,
     max_lag: Duration,
     timeout: Duration,
     /// Who must read from the primary for a while.
@@ -50,6 +54,7 @@ impl Reads {
             Arc::new(Replica {
                 pool,
                 is_well: AtomicBool::new(false),
+                look_now: Notify::new(),
                 max_lag: Duration::from_millis(config.database.replica_max_lag_ms),
                 timeout: Duration::from_millis(config.database.replica_timeout_ms),
                 writers: Writers::new(config.redis.clone()),
@@ -83,6 +88,7 @@ impl Reads {
     {
         if let Some(replica) = self.replica_for(user).await {
             match within(replica.timeout, query(replica.pool.clone())).await {
+                Err(error) if is_slow(&error) => replica.look_now.notify_one(),
                 Err(error) if trouble(&error) != Trouble::Defect => replica.is_unwell(&error),
                 answer => {
                     metrics::counter!("gream_reads_total", "server" => "replica").increment(1);
@@ -104,7 +110,7 @@ impl Reads {
                 heartbeat.on_primary(beat, Instant::now());
             }
             replica.look(&heartbeat).await;
-            shutdown.sleep(BEAT_EVERY).await;
+            tokio::select! { _ = shutdown.sleep(BEAT_EVERY) => (), () = replica.look_now.notified() => () }
         }
     }
 }
@@ -134,6 +140,15 @@ impl Replica {
         if self.is_well.swap(false, Ordering::Relaxed) {
             tracing::warn!(%error, "the replica is away: queries are read from the primary");
         }
+    }
+}
+
+/// Nothing came in time: perhaps for this query alone.
+fn is_slow(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Io(error) => error.kind() == ErrorKind::TimedOut,
+        _ => false,
     }
 }
 
