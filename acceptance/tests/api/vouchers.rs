@@ -2,6 +2,7 @@
 
 use acceptance::{
     Market,
+    process::Process,
     s3::S3,
     visitor::{Answer, PNG, Visitor, start_api},
     voucher,
@@ -247,6 +248,27 @@ async fn a_bucket_keeps_pictures_as_a_folder_does() {
 }
 
 #[tokio::test]
+async fn an_api_starts_while_its_bucket_is_away_and_ends_when_another_comes_back() {
+    let mut market = Market::new("api_s3_away").await;
+    let mut s3 = S3::start().await;
+    s3.serve(&mut market);
+    let (first, visitor) = start_api(&market).await;
+    visitor.join("alice").await;
+    market.product(1).await;
+    drop(first);
+    s3.stop();
+
+    let (mut api, visitor) = start_api(&market).await;
+    visitor.get("/api/products").await.ok();
+    let alice = visitor.log_in("alice").await;
+    sell(&alice, 1, "4000", &voucher::jpeg("9876543210123456")).await.refused(500, 7000);
+    // It comes back with nothing in it.
+    s3.start_again().await;
+    has_ended(&mut api).await;
+    assert!(api.logged().contains("is not where this installation keeps its pictures"), "{}", api.logged());
+}
+
+#[tokio::test]
 async fn a_second_host_with_a_folder_of_its_own_does_not_start() {
     let mut market = Market::new("api_two_folders").await;
     let (_api, visitor) = start_api(&market).await;
@@ -264,10 +286,14 @@ async fn a_second_host_with_a_folder_of_its_own_does_not_start() {
 
 async fn refuses_to_start(market: &Market, why: &str) {
     let mut process = market.spawn(&["api"]);
+    has_ended(&mut process).await;
+    assert!(process.logged().contains(why), "{}", process.logged());
+}
+
+async fn has_ended(process: &mut Process) {
     eventually("the process ends", || {
         let ended = !process.is_running();
         async move { ended.then_some(()) }
     })
     .await;
-    assert!(process.logged().contains(why), "{}", process.logged());
 }

@@ -6,7 +6,7 @@
 mod home;
 mod key;
 
-pub use home::{HomeError, MARK, is_home, settle};
+pub use home::{HomeError, MARK, is_home, is_settled, settle};
 pub use key::{GIFTICON_FOLDERS, command_of, gifticon_folder, gifticon_key, product_key};
 
 use crate::config::{PicturesConfig, S3Config, StoreKind};
