@@ -25,7 +25,7 @@ const TABLES: [(&str, &str); 21] = [
     ("pictures_to_destroy (picture_key, noted_at_ms)", "CONCAT('crowd', n), n"),
     (
         "products (product_id, brand, name, description, price, image_url, created_at_ms)",
-        "1000000 + n, CONCAT('brand', n % 100), CONCAT('product', n), '', 1000, '', n",
+        "1000000 + n, CONCAT('brand', n % 100), CONCAT('product', n), '', 1000, CONCAT('picture', n), n",
     ),
     (
         "commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, accepted_at_ms, updated_at_ms)",

@@ -28,7 +28,7 @@ pub struct Scheduler {
     pub database: MySqlPool,
     /// Where commands go.
     pub publisher: Publisher,
-    /// Where gifticons' pictures are.
+    /// Where pictures are.
     pub pictures: PictureStore,
     /// When to stop.
     pub shutdown: Shutdown,
