@@ -125,3 +125,23 @@ impl Operation {
         codes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// ARCHITECTURE.md says why.
+    const NEVER: [ResultCode; 4] =
+        [ResultCode::NoResult, ResultCode::AlreadySold, ResultCode::AlreadyBought, ResultCode::CouponInUseNotFound];
+    /// Of calls that succeed, and of those that no operation knows.
+    const BESIDE_OPERATIONS: [ResultCode; 2] = [ResultCode::Ok, ResultCode::MethodNotAllowed];
+
+    #[test]
+    fn every_code_is_answered_somewhere_or_known_to_be_answered_nowhere() {
+        let answered: BTreeSet<ResultCode> = ALL.iter().flat_map(Operation::codes).collect();
+        let others: BTreeSet<ResultCode> =
+            ResultCode::ALL.iter().copied().filter(|code| !answered.contains(code)).collect();
+        assert_eq!(others, NEVER.into_iter().chain(BESIDE_OPERATIONS).collect());
+    }
+}

@@ -7,7 +7,9 @@ mod home;
 mod key;
 
 pub use home::{HomeError, MARK, is_home, is_settled, settle};
-pub use key::{GIFTICON_FOLDERS, command_of, gifticon_folder, gifticon_key, product_key};
+pub use key::{
+    GIFTICON_FOLDERS, PRODUCT_FOLDER, command_of, gifticon_folder, gifticon_key, product_key, product_name_of,
+};
 
 use crate::config::{PicturesConfig, S3Config, StoreKind};
 use bytes::Bytes;
