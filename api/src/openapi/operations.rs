@@ -91,7 +91,7 @@ pub(super) const ALL: &[Operation] = &[
     query(
         "grant_coupon",
         Access::Administrator,
-        &[JSON, &[UserNotFound, CouponTypeNotFound, BadRate, BadFixedDiscount]],
+        &[JSON, &[UserNotFound, CouponTypeNotFound, BadRate, BadFixedDiscount, KeyReused]],
     ),
     query("request_charge", Access::User, &[JSON, COMMAND, &[UnsupportedOrder, AmountNotPositive, AmountTooSmall]]),
     command("confirm_charge", Access::User, &[&[PaymentNotFound, AmountMismatch, CommandExpired, TossFailed]]),

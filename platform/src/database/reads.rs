@@ -4,7 +4,7 @@
 //! the reader wrote lately ──────────────────────────► primary
 //! no replica, it is away, or it lags too far ───────► primary
 //! otherwise ──► replica ──► fails ──────────────────► primary, and nobody asks the replica before it is well again
-//!                   └─────► is too slow ────────────► primary, and the replica is looked at now
+//!                   └─────► is too slow ────────────► primary, and the replica is looked at soon
 //! ```
 //! Promises: a replica that fails costs the requests that come before the next look at most `replica_timeout_ms` each, and
 //! those after it nothing: one task asks whether it is back. One slow query is nobody else's business. Doesn't: promise that what is read elsewhere is newer than
@@ -22,10 +22,13 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 /// Between two beats, each followed by a look at the replica.
 const BEAT_EVERY: Duration = Duration::from_millis(500);
+
+/// A replica that somebody found slow is looked at again after this at most.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The pools to read from. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,8 +41,8 @@ pub struct Reads {
 struct Replica {
     pool: MySqlPool,
     is_well: AtomicBool,
-    /// Somebody found it slow.
-    look_now: Notify,
+    /// Somebody found it slow since the last look.
+    is_suspect: AtomicBool,
     max_lag: Duration,
     timeout: Duration,
     /// Who must read from the primary for a while.
@@ -54,7 +57,7 @@ impl Reads {
             Arc::new(Replica {
                 pool,
                 is_well: AtomicBool::new(false),
-                look_now: Notify::new(),
+                is_suspect: AtomicBool::new(false),
                 max_lag: Duration::from_millis(config.database.replica_max_lag_ms),
                 timeout: Duration::from_millis(config.database.replica_timeout_ms),
                 writers: Writers::new(config.redis.clone()),
@@ -88,7 +91,7 @@ impl Reads {
     {
         if let Some(replica) = self.replica_for(user).await {
             match within(replica.timeout, query(replica.pool.clone())).await {
-                Err(error) if is_slow(&error) => replica.look_now.notify_one(),
+                Err(error) if is_slow(&error) => replica.is_suspect.store(true, Ordering::Relaxed),
                 Err(error) if trouble(&error) != Trouble::Defect => replica.is_unwell(&error),
                 answer => {
                     metrics::counter!("gream_reads_total", "server" => "replica").increment(1);
@@ -110,7 +113,12 @@ impl Reads {
                 heartbeat.on_primary(beat, Instant::now());
             }
             replica.look(&heartbeat).await;
-            tokio::select! { _ = shutdown.sleep(BEAT_EVERY) => (), () = replica.look_now.notified() => () }
+            let next_beat = Instant::now() + BEAT_EVERY;
+            while Instant::now() < next_beat && shutdown.sleep(LOOK_EVERY).await {
+                if replica.is_suspect.swap(false, Ordering::Relaxed) {
+                    replica.look(&heartbeat).await;
+                }
+            }
         }
     }
 }

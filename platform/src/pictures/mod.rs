@@ -54,6 +54,9 @@ pub struct Stored {
 }
 
 /// A listing under way.
+pub type Contents = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// Pictures, as they are listed.
 pub type Listing = BoxStream<'static, Result<Stored, StoreError>>;
 
 impl PictureStore {
@@ -112,6 +115,15 @@ impl PictureStore {
         match self.store.put_opts(&Path::from(key), bytes.into(), options).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a picture, to be read as it is asked for: its length in bytes, and what is in it.
+    pub async fn open_picture(&self, key: &str) -> Result<Option<(u64, Contents)>, StoreError> {
+        match self.store.get(&Path::from(key)).await {
+            Ok(found) => Ok(Some((found.meta.size, found.into_stream().map_err(StoreError::from).boxed()))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
