@@ -28,6 +28,11 @@ const LOOKED_FOR: [BarcodeFormat; 5] = [
     BarcodeFormat::AZTEC,
 ];
 
+/// The reader of QR codes looks at every third row, too.
+const CORNER_ROWS: usize = 3;
+/// In them a code has a dozen or two at each corner, and a photograph some hundreds that are none.
+const MAX_CORNERS: usize = 3_000;
+
 type Image<'a> = BinaryBitmap<HybridBinarizer<Luma8Source<'a>>>;
 
 /// What the barcode in the picture says, without spaces and dashes.
@@ -47,11 +52,40 @@ fn look_for(format: BarcodeFormat, image: &mut Image<'_>) -> Option<RXingResult>
     let hints = DecodeHints { PossibleFormats: formats, TryHarder: Some(true), ..DecodeHints::default() };
     let found = match format {
         // Not by way of rxing's choice of readers: when this one finds nothing it tries an older one, whose time grows
-        // with the cube of what looks like a code's corner, and a small picture can have thousands.
-        BarcodeFormat::QR_CODE => QrReader.decode_with_hints(image, &hints),
+        // with the cube of what looks like a code's corner. This one's grows with the square.
+        BarcodeFormat::QR_CODE if has_few_corners(image) => QrReader.decode_with_hints(image, &hints),
+        BarcodeFormat::QR_CODE => return None,
         _ => MultiFormatReader::default().decode_with_hints(image, &hints),
     };
     found.ok()
+}
+
+/// Whether so few of the rows' runs look like the corners of a QR code that it does not take long to pair them up.
+fn has_few_corners(image: &Image<'_>) -> bool {
+    let matrix = image.get_black_matrix();
+    let mut corners = 0;
+    for y in (0..matrix.height()).step_by(CORNER_ROWS) {
+        // Light and dark in turns, the first one light.
+        let (mut runs, mut dark) = ([0_u32; 5], false);
+        for x in 0..matrix.width() {
+            if matrix.get(x, y) != dark {
+                corners += usize::from(dark && is_corner(&runs));
+                runs.rotate_left(1);
+                runs[4] = 0;
+                dark = !dark;
+            }
+            runs[4] += 1;
+        }
+    }
+    corners <= MAX_CORNERS
+}
+
+/// Dark, light, dark, light, dark like 1 : 1 : 3 : 1 : 1, more or less: rather too often than too rarely.
+fn is_corner(runs: &[u32; 5]) -> bool {
+    let [first, second, middle, fourth, fifth] = *runs;
+    let module = runs.iter().sum::<u32>() / 7;
+    let is_one = |run: u32| run > 0 && run <= 2 * module + 1;
+    [first, second, fourth, fifth].into_iter().all(is_one) && (2 * module..=4 * module + 1).contains(&middle)
 }
 
 /// A voucher's number, as text; an advertisement's address, say, is none, and other vouchers have it too.

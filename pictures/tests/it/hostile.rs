@@ -158,6 +158,6 @@ fn a_picture_full_of_corners_does_not_hold_the_reader_up() {
     let pixels = Pixels::decode(Format::Png, &file, Limits { max_pixels: 5_000_000 }).unwrap();
     let began = std::time::Instant::now();
     barcode::read(pixels);
-    // With rxing's older reader of such codes it had not ended after minutes.
-    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    // Far more than it takes, and far less than the half minute, on two cores, for which rxing alone pairs corners up.
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
 }
