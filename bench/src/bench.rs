@@ -22,6 +22,8 @@ use std::{
 /// The outbox must be empty within this after a run.
 const OUTBOX_LIMIT: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The audit of one market; a million bids and a million trades take minutes.
+const AUDIT_LIMIT_S: &str = "900";
 
 /// How long the book of a market is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,7 +198,7 @@ impl Bench {
         for (size, market) in &self.markets {
             let began = Instant::now();
             let output = tokio::process::Command::new(&self.arguments.binary)
-                .arg("audit")
+                .args(["audit", "--limit-s", AUDIT_LIMIT_S])
                 .env("GREAM__DATABASE__URL", &market.url)
                 // Nothing of these is in these markets.
                 .env_remove("GREAM_SANDBOX")
