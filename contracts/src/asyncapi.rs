@@ -124,7 +124,7 @@ fn operations() -> Value {
     let operation = |action: &str, channel: &str, summary: &str| json!({"action": action, "channel": {"$ref": format!("#/channels/{channel}")}, "summary": summary});
     json!({
         "acceptBids": operation("send", "bid", "The API, and the scheduler for deadlines: persistent, mandatory, confirmed."),
-        "acceptCharges": operation("send", "payment", "The API."),
+        "acceptCharges": operation("send", "payment", "The API, and the scheduler for what is stuck in between."),
         "acceptRefunds": operation("send", "refund", "The API, and the relay for the legs of an approved refund."),
         "carryOutBids": operation("receive", "bid", "The bid worker, in batches; acked after the outcome committed."),
         "carryOutCharges": operation("receive", "payment", "The payment worker."),
@@ -212,7 +212,8 @@ fn schemas() -> Value {
 
 /// An example of each kind.
 fn envelope(kind: Kind) -> Envelope {
-    let by = if kind == Kind::ExpireBids { UserId::SYSTEM } else { UserId(7) };
+    let of_nobody = [Kind::ExpireBids, Kind::FollowPayment, Kind::CollectDebt].contains(&kind);
+    let by = if of_nobody { UserId::SYSTEM } else { UserId(7) };
     let valid_until = (Role::of(kind) == Role::Bid).then(|| THEN.plus_ms(10 * MINUTE_MS));
     Envelope::new(CommandId::derived(by, kind.as_str(), "example"), by, THEN, valid_until, command(kind))
 }
@@ -247,6 +248,8 @@ fn command(kind: Kind) -> Command {
         },
         Kind::ApproveRefund => Command::ApproveRefund { refund: RefundId(11) },
         Kind::CancelCharge => Command::CancelCharge { refund: RefundId(11), leg: 1 },
+        Kind::FollowPayment => Command::FollowPayment { order_id: "0190f5c8-7a00-7000-8000-000000000000".to_owned() },
+        Kind::CollectDebt => Command::CollectDebt { debtor: UserId(7) },
     }
 }
 

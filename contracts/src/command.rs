@@ -171,6 +171,17 @@ pub enum Command {
         /// Which leg of it.
         leg: u32,
     },
+    /// Look a charge's payment up, and bring our books to what Toss says. Sent by the API for a webhook (which is only a
+    /// hint), and by the scheduler for charges that are stuck in between.
+    FollowPayment {
+        /// The order that `request` saved.
+        order_id: String,
+    },
+    /// Take what a user owes from the points they have meanwhile. Sent by the scheduler.
+    CollectDebt {
+        /// Who owes.
+        debtor: UserId,
+    },
 }
 
 /// The most bids that one [`Command::ExpireBids`] carries.
@@ -190,11 +201,13 @@ pub enum Kind {
     RequestRefund,
     ApproveRefund,
     CancelCharge,
+    FollowPayment,
+    CollectDebt,
 }
 
 impl Kind {
     /// Every kind, in the order of the way through the market.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 12] = [
         Kind::PlaceBuyBid,
         Kind::PlaceSellBid,
         Kind::BuyNow,
@@ -205,6 +218,8 @@ impl Kind {
         Kind::RequestRefund,
         Kind::ApproveRefund,
         Kind::CancelCharge,
+        Kind::FollowPayment,
+        Kind::CollectDebt,
     ];
 
     /// The tag, as in JSON and in the `commands` table.
@@ -220,6 +235,8 @@ impl Kind {
             Kind::RequestRefund => "request_refund",
             Kind::ApproveRefund => "approve_refund",
             Kind::CancelCharge => "cancel_charge",
+            Kind::FollowPayment => "follow_payment",
+            Kind::CollectDebt => "collect_debt",
         }
     }
 }
@@ -256,6 +273,8 @@ impl Command {
             Command::RequestRefund { .. } => Kind::RequestRefund,
             Command::ApproveRefund { .. } => Kind::ApproveRefund,
             Command::CancelCharge { .. } => Kind::CancelCharge,
+            Command::FollowPayment { .. } => Kind::FollowPayment,
+            Command::CollectDebt { .. } => Kind::CollectDebt,
         }
     }
 
@@ -290,6 +309,8 @@ impl Command {
             Command::RequestRefund { point, account_hash, .. } => format!("{kind}\n{point}\n{account_hash}"),
             Command::ApproveRefund { refund } => format!("{kind}\n{refund}"),
             Command::CancelCharge { refund, leg } => format!("{kind}\n{refund}\n{leg}"),
+            Command::FollowPayment { order_id } => format!("{kind}\n{order_id}"),
+            Command::CollectDebt { debtor } => format!("{kind}\n{debtor}"),
         }
     }
 }

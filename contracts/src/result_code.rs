@@ -66,6 +66,8 @@ result_codes! {
     KakaoRefused = 1013, 401, "카카오 로그인에 실패했습니다. 다시 시도해 주세요.";
     /// Log in by password; an operator may set `kakao.client_id`.
     KakaoOff = 1014, 404, "카카오 로그인을 사용할 수 없습니다.";
+    /// Money that Toss took back had been spent already. Charge points, which repay it, before a refund or leaving.
+    DebtOpen = 1016, 409, "회수되지 않은 충전 금액이 있습니다. 포인트를 충전하여 상환한 후 이용해 주세요.";
     /// The search found nothing.
     NoResult = 2000, 404, "검색 결과가 없습니다.";
     /// No such product.

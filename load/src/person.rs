@@ -244,6 +244,6 @@ fn usual(kind: Kind) -> &'static [ResultCode] {
         Kind::ConfirmCharge => &[Ok, TossFailed, NotAccepted],
         Kind::RequestRefund => &[Ok, NotEnoughPoints, NotAccepted],
         Kind::ApproveRefund => &[Ok, RefundNotFound, NotAccepted],
-        Kind::ExpireBids | Kind::CancelCharge => &[],
+        Kind::ExpireBids | Kind::CancelCharge | Kind::FollowPayment | Kind::CollectDebt => &[],
     }
 }

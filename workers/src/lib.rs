@@ -1,6 +1,7 @@
 //! The workers: one folder a role. Each takes commands (or rows) that nobody else has, and carries them out.
 
 pub mod bid;
+mod differences;
 mod laddered;
 pub mod payment;
 pub mod refund;

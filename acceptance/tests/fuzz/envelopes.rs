@@ -41,6 +41,8 @@ fn samples() -> Vec<Envelope> {
         },
         Command::ApproveRefund { refund: RefundId(5) },
         Command::CancelCharge { refund: RefundId(5), leg: 1 },
+        Command::FollowPayment { order_id: "order-1".to_owned() },
+        Command::CollectDebt { debtor: UserId(3) },
     ];
     let envelope = |command| Envelope::new(CommandId::fresh(UnixMs(5), [7; 10]), UserId(1), UnixMs(5), None, command);
     commands.into_iter().map(envelope).collect()

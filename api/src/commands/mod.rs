@@ -98,7 +98,12 @@ impl Api {
             Kind::PlaceBuyBid | Kind::PlaceSellBid | Kind::CancelBid | Kind::ExpireBids => {
                 Some(self.config.commands.bid_valid_ms)
             }
-            Kind::ConfirmCharge | Kind::RequestRefund | Kind::ApproveRefund | Kind::CancelCharge => None,
+            Kind::ConfirmCharge
+            | Kind::RequestRefund
+            | Kind::ApproveRefund
+            | Kind::CancelCharge
+            | Kind::FollowPayment
+            | Kind::CollectDebt => None,
         }
     }
 

@@ -166,7 +166,9 @@ impl Needs {
             Command::ConfirmCharge { .. }
             | Command::RequestRefund { .. }
             | Command::ApproveRefund { .. }
-            | Command::CancelCharge { .. } => {}
+            | Command::CancelCharge { .. }
+            | Command::FollowPayment { .. }
+            | Command::CollectDebt { .. } => {}
         }
     }
 
@@ -213,7 +215,9 @@ pub(super) fn partition_of(command: &Command, partitions: PartitionCount) -> Opt
         Command::ConfirmCharge { .. }
         | Command::RequestRefund { .. }
         | Command::ApproveRefund { .. }
-        | Command::CancelCharge { .. } => None,
+        | Command::CancelCharge { .. }
+        | Command::FollowPayment { .. }
+        | Command::CollectDebt { .. } => None,
     }
 }
 

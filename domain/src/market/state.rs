@@ -131,7 +131,9 @@ impl Market {
             Command::ConfirmCharge { .. }
             | Command::RequestRefund { .. }
             | Command::ApproveRefund { .. }
-            | Command::CancelCharge { .. } => Err(Undecided::WrongRole(command.kind()).into()),
+            | Command::CancelCharge { .. }
+            | Command::FollowPayment { .. }
+            | Command::CollectDebt { .. } => Err(Undecided::WrongRole(command.kind()).into()),
         }
     }
 

@@ -124,7 +124,16 @@ pub fn leg_command(user: UserId, refund: RefundId, leg_no: u32) -> CommandId {
     CommandId::derived(user, "refund_leg", &format!("{refund}-{leg_no}"))
 }
 
+/// How the reasons of our cancels begin.
+const REASON: &str = "Gream refund ";
+
 /// The reason that is sent with a leg's cancel, by which the leg is recognised among a payment's cancels.
 pub fn cancel_reason(refund: RefundId, leg_no: u32) -> String {
-    format!("Gream refund {refund}-{leg_no}")
+    format!("{REASON}{refund}-{leg_no}")
+}
+
+/// Whether a cancel that bears this reason is one of our legs', rather than somebody's on Toss's own pages.
+pub fn is_cancel_reason(reason: &str) -> bool {
+    let parts = reason.strip_prefix(REASON).and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(refund, leg_no)| refund.parse::<u64>().is_ok() && leg_no.parse::<u32>().is_ok())
 }

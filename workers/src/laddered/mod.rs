@@ -20,7 +20,8 @@ mod settle;
 mod transaction;
 
 pub(crate) use books::{
-    balance, ended, find_balance, insert_event, insert_outbox, insert_transfer, is_expired, write_balance,
+    add_debt, balance, debt, ended, find_balance, insert_event, insert_outbox, insert_transfer, is_expired, is_stale,
+    write_balance,
 };
 pub(crate) use gate::Gate;
 pub(crate) use inbox::{Inbox, Standing};
@@ -75,7 +76,7 @@ pub(crate) trait CarryOut: Send + Sync + 'static {
     /// The role.
     const ROLE: Role;
 
-    /// Whether every command of this role calls Toss. Then nothing is consumed while the gate to Toss is shut.
+    /// Whether commands of this role are of no use without Toss. Then nothing is consumed while the gate to Toss is shut.
     const STOPS_WITH_TOSS: bool;
 
     /// One delivery of one command. May run at once with another delivery of the same command.

@@ -4,7 +4,8 @@
 
 use super::Store;
 use crate::laddered::{
-    Ending, Fault, Inbox, Standing, again_on_contention, balance, ended, insert_outbox, invalid, is_expired, user_id,
+    Ending, Fault, Inbox, Standing, again_on_contention, balance, debt, ended, insert_outbox, invalid, is_expired,
+    is_stale, user_id,
 };
 use contracts::{
     Command, Envelope, Outcome, RefundId, ResultCode, UnixMs, UserId, Won,
@@ -50,7 +51,7 @@ async fn decide(
     refund: RefundId,
     now: UnixMs,
 ) -> Result<Outcome, sqlx::Error> {
-    if is_expired(envelope, now) {
+    if is_expired(envelope, now) || is_stale(envelope, now) {
         return Ok(ended(envelope, ResultCode::CommandExpired, json!({}), now));
     }
     let Some(requested) = lock_requested(connection, refund).await? else {
@@ -58,6 +59,9 @@ async fn decide(
     };
     let charges = lock_charges(connection, requested.user).await?;
     let held = balance(connection, requested.user).await?.held;
+    if debt(connection, requested.user).await? > Won::ZERO {
+        return Ok(ended(envelope, ResultCode::DebtOpen, json!({}), now));
+    }
     if held < requested.amount {
         return Err(invalid(format!("refund {refund} is of {} points, but only {held} are held", requested.amount)));
     }
@@ -88,8 +92,8 @@ async fn lock_requested(connection: &mut MySqlConnection, refund: RefundId) -> R
 /// The user's charges, locked, with what no leg has claimed of them yet.
 async fn lock_charges(connection: &mut MySqlConnection, user: UserId) -> Result<Vec<Refundable>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT order_id, amount, cancelled_amount, created_at_ms FROM payments
-         WHERE user_id = ? AND state = 'done' AND cancelled_amount < amount
+        "SELECT order_id, amount, cancelled_amount, reversed_amount, created_at_ms FROM payments
+         WHERE user_id = ? AND state = 'done' AND cancelled_amount + reversed_amount < amount
          ORDER BY created_at_ms DESC, order_id DESC FOR UPDATE",
         user_id(user)
     )
@@ -104,7 +108,8 @@ async fn lock_charges(connection: &mut MySqlConnection, user: UserId) -> Result<
         )
         .fetch_one(&mut *connection)
         .await?;
-        let left = row.amount.saturating_sub(row.cancelled_amount).saturating_sub(claimed);
+        let gone = row.cancelled_amount.saturating_add(row.reversed_amount).saturating_add(claimed);
+        let left = row.amount.saturating_sub(gone);
         charges.push(Refundable { order_id: row.order_id, charged_at: UnixMs(row.created_at_ms), left: Won(left) });
     }
     Ok(charges)

@@ -18,6 +18,7 @@ mod request;
 
 use crate::laddered::{CarryOut, Crew, Ending, Fault, Foundation, Gate};
 use call::Answer;
+pub(crate) use call::seen_cancel;
 use contracts::{Command, Envelope, RefundId, topology::Role};
 use domain::{
     payment::idempotency_key,

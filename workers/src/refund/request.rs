@@ -2,8 +2,8 @@
 
 use super::Store;
 use crate::laddered::{
-    Ending, Fault, Inbox, Standing, again_on_contention, ended, find_balance, insert_transfer, invalid, is_expired,
-    user_id, write_balance,
+    Ending, Fault, Inbox, Standing, again_on_contention, debt, ended, find_balance, insert_transfer, invalid,
+    is_expired, is_stale, user_id, write_balance,
 };
 use contracts::{Command, Envelope, Outcome, ResultCode, UnixMs, Won};
 use domain::{
@@ -27,7 +27,7 @@ impl Store {
                 Standing::Superseded => return Ok(Ending::Superseded),
                 standing => standing,
             };
-            let outcome = if is_expired(envelope, now) {
+            let outcome = if is_expired(envelope, now) || is_stale(envelope, now) {
                 ended(envelope, ResultCode::CommandExpired, json!({}), now)
             } else {
                 hold(&mut transaction, envelope, now).await?
@@ -50,6 +50,9 @@ async fn hold(connection: &mut MySqlConnection, envelope: &Envelope, now: UnixMs
     let Some(mut points) = find_balance(connection, envelope.user).await? else {
         return Ok(ended(envelope, ResultCode::UserNotFound, json!({}), now));
     };
+    if debt(connection, envelope.user).await? > Won::ZERO {
+        return Ok(ended(envelope, ResultCode::DebtOpen, json!({}), now));
+    }
     if points.available < *point {
         return Ok(ended(envelope, ResultCode::NotEnoughPoints, json!({}), now));
     }
