@@ -178,6 +178,8 @@ def lead(case):
             query.update(paid())
         case "fail_charge":
             query["orderId"] = charge()
+        case "toss_webhook":
+            case.body = {"eventType": "PAYMENT_STATUS_CHANGED", "data": {"orderId": charge(), "status": "DONE"}}
         case "approve_refund":
             path["id"] = refund()
         case "add_product":

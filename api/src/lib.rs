@@ -38,6 +38,7 @@ mod server;
 mod signature;
 mod telemetry;
 mod users;
+mod webhooks;
 
 pub use administrators::{AdministratorError, Created, create_administrator};
 pub use signature::UnusableSecret;

@@ -14,6 +14,7 @@ use crate::{
     request::upload::MAX_BYTES_BESIDE_FILE,
     request_id, sell, telemetry,
     users::{kakao, login, points, sign_up, withdraw},
+    webhooks,
 };
 use axum::{
     Router,
@@ -119,6 +120,7 @@ fn payments() -> OpenApiRouter<Shared> {
         .routes(routes!(payments::request))
         .routes(routes!(payments::success))
         .routes(routes!(payments::fail))
+        .routes(routes!(webhooks::receive))
 }
 
 fn administration() -> OpenApiRouter<Shared> {

@@ -301,8 +301,8 @@ const DAMAGES: &[Damage] = &[
     Damage {
         what: "a charge credited twice",
         sql: "INSERT INTO ledger_entries (command_id, transfer_no, reason, account, user_id, amount, reference, created_at_ms)
-              VALUES (c:16, 1, 'charge', 'available', 1, 10000, 'payment:order-1', 2),
-                     (c:16, 1, 'charge', 'toss_clearing', 0, -10000, 'payment:order-1', 2);
+              VALUES (c:16, 1, 'charge', 'available', 1, 10000, 'order-1', 2),
+                     (c:16, 1, 'charge', 'toss_clearing', 0, -10000, 'order-1', 2);
               UPDATE balances SET available = available + 10000 WHERE user_id = 1",
         breaks: &["charges_are_credited_once"],
     },
@@ -324,6 +324,16 @@ const DAMAGES: &[Damage] = &[
         what: "points credited for no payment",
         sql: "UPDATE payments SET command_id = c:37 WHERE order_id = 'order-1'",
         breaks: &["charges_are_credited_once"],
+    },
+    Damage {
+        what: "a reversal that was noted on its charge and not booked",
+        sql: "UPDATE payments SET reversed_amount = 500 WHERE order_id = 'order-1'",
+        breaks: &["charges_are_credited_once", "sandbox_money_is_credited_money"],
+    },
+    Damage {
+        what: "a debt that nobody caused",
+        sql: "INSERT INTO receivables (user_id, amount, updated_at_ms) VALUES (2, 500, 2)",
+        breaks: &["debts_equal_their_entries"],
     },
     Damage {
         what: "a leg that says paid but never left the ledger",

@@ -88,7 +88,7 @@ INSERT INTO ledger_entries (command_id, transfer_no, reason, account, user_id, a
     (c:11, 0, 'trade', 'fee', 0, 25, 'order:1551', 2),
     (c:13, 0, 'hold', 'available', 1, -1000, 'bid:2319', 2), (c:13, 0, 'hold', 'held', 1, 1000, 'bid:2319', 2),
     (c:14, 0, 'release', 'held', 1, -1000, 'bid:2319', 2), (c:14, 0, 'release', 'available', 1, 1000, 'bid:2319', 2),
-    (c:16, 0, 'charge', 'available', 1, 10000, 'payment:order-1', 2), (c:16, 0, 'charge', 'toss_clearing', 0, -10000, 'payment:order-1', 2),
+    (c:16, 0, 'charge', 'available', 1, 10000, 'order-1', 2), (c:16, 0, 'charge', 'toss_clearing', 0, -10000, 'order-1', 2),
     (c:18, 0, 'refund_hold', 'available', 1, -4000, 'refund:1', 2), (c:18, 0, 'refund_hold', 'held', 1, 4000, 'refund:1', 2),
     (c:20, 0, 'refund_paid', 'held', 1, -3000, 'refund:1:0', 2), (c:20, 0, 'refund_paid', 'toss_clearing', 0, 3000, 'refund:1:0', 2),
     (c:21, 0, 'refund_hold', 'available', 2, -500, 'refund:2', 2), (c:21, 0, 'refund_hold', 'held', 2, 500, 'refund:2', 2);

@@ -58,6 +58,7 @@ const DOORS: &[(&str, &str, Door, &str)] = &[
     ("POST", "/api/payments/toss/request", Door::User, "/api/payments/toss/request"),
     ("GET", "/api/payments/toss/success", Door::User, "/api/payments/toss/success"),
     ("GET", "/api/payments/toss/fail", Door::User, "/api/payments/toss/fail"),
+    ("POST", "/api/payments/toss/webhook", Door::Open, "/api/payments/toss/webhook"),
     ("GET", "/api/admin/refunds", Door::Administrator, "/api/admin/refunds"),
     ("DELETE", "/api/admin/refund/{id}", Door::Administrator, "/api/admin/refund/1"),
     ("POST", "/api/admin/products", Door::Administrator, "/api/admin/products"),

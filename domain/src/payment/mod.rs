@@ -21,6 +21,7 @@
 //! look-up since the last call; no confirm at or after the end of its window; `failed` only where nothing was taken.
 //! Doesn't: call, wait or store. [`next`] says what to do; how long to wait is [`crate::retry`]'s.
 
+pub mod compare;
 pub mod follow;
 
 #[cfg(test)]

@@ -18,23 +18,30 @@ async fn charges_are_credited_once(snapshot: &mut Snapshot) -> Result<Check, sql
     Ok(check!(
         snapshot,
         "charges_are_credited_once",
-        "A payment that is done was credited once, with its amount and to its user; no other payment was credited.",
+        "A payment that is done was credited to its user, by its own command or one that followed it, with its amount less \
+         what Toss took back; of any other payment nothing is left credited.",
         examined: r#"SELECT COUNT(*) AS "n!: i64" FROM payments"#,
         offenders: r#"
-            SELECT CAST(CONCAT('payment ', p.order_id, ' (', p.state, ', ', p.amount, ' won): credited ',
-                               COALESCE(e.times, 0), ' times, ', COALESCE(e.points, 0), ' points') AS CHAR)
+            SELECT CAST(CONCAT('payment ', p.order_id, ' (', p.state, ', ', p.amount, ' won, ', p.reversed_amount,
+                               ' of it reversed): credited ', COALESCE(e.points, 0), ' points') AS CHAR)
                    AS "offender!: String"
             FROM payments p LEFT JOIN
-                 (SELECT command_id, user_id, COUNT(*) AS times, SUM(amount) AS points FROM ledger_entries
-                  WHERE reason = 'charge' AND account = 'available' GROUP BY command_id, user_id) AS e
-                 ON e.command_id = p.command_id AND e.user_id = p.user_id
-            WHERE COALESCE(e.times, 0) <> CASE WHEN p.state = 'done' THEN 1 ELSE 0 END
-               OR COALESCE(e.points, 0) <> CASE WHEN p.state = 'done' THEN p.amount ELSE 0 END
+                 (SELECT reference, user_id, SUM(amount) AS points FROM ledger_entries
+                  WHERE reason IN ('charge', 'reversal') AND account IN ('available', 'receivable')
+                  GROUP BY reference, user_id) AS e
+                 ON e.reference = p.order_id AND e.user_id = p.user_id
+            WHERE COALESCE(e.points, 0) <> CASE WHEN p.state = 'done' THEN p.amount - p.reversed_amount ELSE 0 END
+               OR (p.state <> 'done' AND p.reversed_amount <> 0)
             UNION ALL
-            SELECT CAST(CONCAT('entry ', e.entry_id, ' credited ', e.reference, ' by command ', LOWER(HEX(e.command_id)),
-                               ', which confirmed no payment of user ', e.user_id) AS CHAR)
-            FROM ledger_entries e LEFT JOIN payments p ON p.command_id = e.command_id AND p.user_id = e.user_id
-            WHERE e.reason = 'charge' AND e.account = 'available' AND p.order_id IS NULL"#
+            SELECT CAST(CONCAT('entry ', e.entry_id, ' (', e.reason, ') is about ', e.reference, ', by command ',
+                               LOWER(HEX(e.command_id)), ', which is at no payment of user ', e.user_id) AS CHAR)
+            FROM ledger_entries e
+                 LEFT JOIN payments p ON p.order_id = e.reference AND p.user_id = e.user_id
+                 LEFT JOIN commands c ON c.command_id = e.command_id
+            WHERE e.reason IN ('charge', 'reversal') AND e.account IN ('available', 'receivable')
+              AND (p.order_id IS NULL
+                   OR NOT (COALESCE(c.kind, '') = 'follow_payment'
+                           OR (e.reason = 'charge' AND COALESCE(p.command_id, '') = e.command_id)))"#
     ))
 }
 
@@ -91,7 +98,7 @@ async fn charges_are_cancelled_by_refunds(snapshot: &mut Snapshot) -> Result<Che
             FROM payments p LEFT JOIN
                  (SELECT order_id, SUM(amount) AS paid FROM refund_legs
                   WHERE route = 'cancel' AND state = 'paid' GROUP BY order_id) AS l ON l.order_id = p.order_id
-            WHERE p.cancelled_amount <> COALESCE(l.paid, 0) OR p.cancelled_amount > p.amount
+            WHERE p.cancelled_amount <> COALESCE(l.paid, 0) OR p.cancelled_amount + p.reversed_amount > p.amount
                OR (p.cancelled_amount > 0 AND p.state <> 'done')
             UNION ALL
             SELECT CAST(CONCAT('leg ', l.leg_no, ' of refund ', l.refund_id, ' cancels ', COALESCE(l.order_id, 'nothing'))

@@ -105,6 +105,12 @@ pub struct Figures {
     pub credited_won: i64,
     /// Of them cancelled again.
     pub cancelled_won: i64,
+    /// Of them taken back by Toss without our asking.
+    pub reversed_won: i64,
+    /// What users owe of that.
+    pub owed_won: i64,
+    /// Differences between our books and Toss that a person must look at: rows of `differences`.
+    pub differences_open: u64,
     /// What the sandbox says it took less what it gave back; none where no sandbox was asked.
     pub captured_less_cancelled_won: Option<i64>,
     /// Age of the oldest outbox row.
@@ -173,6 +179,10 @@ impl fmt::Display for AuditReport {
             writeln!(f, "  under way: {count} {name}")?;
         }
         let dead: u64 = self.figures.dead_letters.values().sum();
+        let Figures { owed_won, differences_open, .. } = self.figures;
+        if owed_won > 0 || differences_open > 0 {
+            writeln!(f, "  to look at: users owe {owed_won} won; {differences_open} differences with Toss are open")?;
+        }
         writeln!(f, "  {} trades, {} won; {dead} dead letters", self.figures.trades, self.figures.volume_won)
     }
 }

@@ -61,14 +61,19 @@ pub struct Foundation {
 impl Foundation {
     /// The client for Toss.
     pub(crate) fn toss(&self) -> Result<toss::Client, InvalidOptions> {
-        let config = &self.config.toss;
-        toss::Client::new(ClientOptions {
-            base_url: config.base_url.clone(),
-            secret_key: SecretKey::new(config.secret_key.expose()),
-            connect_timeout: std::time::Duration::from_millis(config.connect_timeout_ms),
-            read_timeout: std::time::Duration::from_millis(config.read_timeout_ms),
-        })
+        toss_client(&self.config)
     }
+}
+
+/// A client for Toss, as configured.
+pub(crate) fn toss_client(config: &Config) -> Result<toss::Client, InvalidOptions> {
+    let config = &config.toss;
+    toss::Client::new(ClientOptions {
+        base_url: config.base_url.clone(),
+        secret_key: SecretKey::new(config.secret_key.expose()),
+        connect_timeout: std::time::Duration::from_millis(config.connect_timeout_ms),
+        read_timeout: std::time::Duration::from_millis(config.read_timeout_ms),
+    })
 }
 
 /// Carries the commands of one role out.

@@ -1,6 +1,6 @@
 //! Cleans away what is over, now and then and a little at a time: it competes with users for the database.
 
-use super::{Scheduler, doomed_pictures, ended_sessions};
+use super::{Scheduler, doomed_pictures, ended_sessions, old_webhooks};
 use platform::{pause::Pauses, pictures::StoreError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub(super) enum CleanUpError {
 pub(super) async fn run(scheduler: &Scheduler) {
     tokio::join!(
         now_and_then(scheduler, "ended sessions", || ended_sessions::delete_some(scheduler)),
+        now_and_then(scheduler, "old webhooks", || old_webhooks::delete_some(scheduler)),
         now_and_then(scheduler, "pictures to destroy", || doomed_pictures::destroy_some(scheduler)),
     );
 }
