@@ -60,9 +60,19 @@ struct Moved {
 impl Moved {
     fn note(&mut self, effect: &Effect) {
         match effect {
-            Effect::Confirmed { amount: Won(won), .. } => self.captured = self.captured.saturating_add(*won),
+            Effect::Confirmed { amount: Won(won), .. } | Effect::Deposited { amount: Won(won), .. } => {
+                self.captured = self.captured.saturating_add(*won);
+            }
+            Effect::DepositReversed { amount: Won(won), .. } => self.captured = self.captured.saturating_sub(*won),
             Effect::Cancelled { amount: Won(won), .. } => self.cancelled = self.cancelled.saturating_add(*won),
-            Effect::Opened { .. } | Effect::Authenticated { .. } | Effect::Aborted { .. } | Effect::Refused => {}
+            Effect::Opened { .. }
+            | Effect::Authenticated { .. }
+            | Effect::AccountChosen { .. }
+            | Effect::AccountIssued { .. }
+            | Effect::AccountClosed { .. }
+            | Effect::Aborted { .. }
+            | Effect::Expired { .. }
+            | Effect::Refused => {}
         }
     }
 }
@@ -127,7 +137,13 @@ pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64) ->
 fn by_order(journal: &[Entry], last_before: u64) -> BTreeMap<&str, AtToss> {
     let mut orders: BTreeMap<&str, AtToss> = BTreeMap::new();
     for entry in journal {
-        let (Effect::Confirmed { order_id, .. } | Effect::Cancelled { order_id, .. }) = &entry.effect else { continue };
+        let (Effect::Confirmed { order_id, .. }
+        | Effect::Deposited { order_id, .. }
+        | Effect::DepositReversed { order_id, .. }
+        | Effect::Cancelled { order_id, .. }) = &entry.effect
+        else {
+            continue;
+        };
         let order = orders.entry(order_id).or_default();
         order.after.note(&entry.effect);
         if entry.seq <= last_before {
