@@ -92,8 +92,9 @@ pub(crate) async fn receive(
     request: Request,
 ) -> Result<Answer<Nothing>, Failure> {
     let (headers, body) = (request.headers().clone(), read_body(request, &()).await?);
-    let hint: Hint = serde_json::from_slice(&body)
-        .map_err(|error| Failure::invalid("body", format!("웹훅이 아닙니다. ({}행 {}열)", error.line(), error.column())))?;
+    let hint: Hint = serde_json::from_slice(&body).map_err(|error| {
+        Failure::invalid("body", format!("웹훅이 아닙니다. ({}행 {}열)", error.line(), error.column()))
+    })?;
     let result = tokio::time::timeout(ANSWER_WITHIN, api.take(client, &headers, &body, &hint)).await;
     let result = result.unwrap_or_else(|_| Err(Failure::from(ResultCode::NotAccepted)));
     let word = result.as_ref().map_or("not_accepted", |word| *word);
@@ -140,10 +141,8 @@ impl Api {
     }
 
     async fn is_known(&self, transmission: &str) -> Result<bool, Failure> {
-        let read = sqlx::query_scalar!(
-            "SELECT received_at_ms FROM toss_webhooks WHERE transmission_id = ?",
-            transmission
-        );
+        let read =
+            sqlx::query_scalar!("SELECT received_at_ms FROM toss_webhooks WHERE transmission_id = ?", transmission);
         Ok(self.within(read.fetch_optional(&self.database)).await?.is_some())
     }
 
@@ -160,11 +159,10 @@ impl Api {
 /// Without one that can be stored, the same body counts as the same transmission.
 fn transmission_id(headers: &HeaderMap, body: &[u8]) -> String {
     let told = headers.get(TRANSMISSION_ID).and_then(|value| value.to_str().ok());
-    let fits = |id: &&str| (1..=MAX_TRANSMISSION_ID_BYTES).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    told.filter(fits).map_or_else(
-        || Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect(),
-        ToOwned::to_owned,
-    )
+    let fits =
+        |id: &&str| (1..=MAX_TRANSMISSION_ID_BYTES).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    told.filter(fits)
+        .map_or_else(|| Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect(), ToOwned::to_owned)
 }
 
 #[cfg(test)]

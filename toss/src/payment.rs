@@ -8,7 +8,11 @@ use contracts::{UnixMs, Won};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fmt;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime, PrimitiveDateTime,
+    format_description::well_known::Rfc3339,
+    macros::{format_description, offset},
+};
 
 /// Where a payment stands at Toss.
 ///
@@ -186,7 +190,11 @@ const VIRTUAL_ACCOUNT_FIELDS: [&str; 5] = ["accountNumber", "bankCode", "bank", 
 
 fn deposit_due(raw: &Value) -> Option<UnixMs> {
     let text = raw.get("virtualAccount")?.get("dueDate")?.as_str()?;
-    let due = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    // Seoul's time where it does not say.
+    let local = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    let due = OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|_| PrimitiveDateTime::parse(text, local).map(|local| local.assume_offset(offset!(+9))))
+        .ok()?;
     Some(UnixMs(due.unix_timestamp().saturating_mul(1_000)))
 }
 
@@ -314,6 +322,11 @@ mod tests {
         let payment = Payment::from_json(raw).unwrap();
         assert_eq!(payment.secret.as_deref(), Some("ps_webhook"));
         assert_eq!(payment.deposit_due, Some(UnixMs(1_708_441_199_000)));
+        for (text, due) in [("2024-02-20T23:59:59", Some(UnixMs(1_708_441_199_000))), ("tomorrow", None)] {
+            let mut raw = payment.raw.clone();
+            raw["virtualAccount"]["dueDate"] = json!(text);
+            assert_eq!(Payment::from_json(raw).unwrap().deposit_due, due, "{text}");
+        }
         let shown = payment.for_front_end();
         assert_eq!(shown["virtualAccount"]["accountNumber"], json!("X650"));
         assert!(!shown.to_string().contains("secret"), "{shown}");

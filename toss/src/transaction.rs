@@ -5,7 +5,10 @@
 use crate::PaymentStatus;
 use contracts::{UnixMs, Won};
 use serde::Deserialize;
-use time::{OffsetDateTime, macros::format_description, macros::offset};
+use time::{
+    OffsetDateTime,
+    macros::{format_description, offset},
+};
 
 /// Transactions of one page: few enough that a page stays below [`crate::client::MAX_ANSWER_BYTES`].
 pub const PAGE: usize = 500;

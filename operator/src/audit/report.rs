@@ -60,6 +60,8 @@ pub struct Pending {
     pub commands_under_way: u64,
     /// Payments that are `confirming`.
     pub payments_confirming: u64,
+    /// Deposits that came or were taken back at Toss, and are not booked yet.
+    pub deposits_unfollowed: u64,
     /// Cancels of charges that are planned or executing.
     pub cancels_under_way: u64,
     /// Rows that the relay has not published yet.
@@ -77,11 +79,12 @@ impl Pending {
     }
 
     /// Each part with its name.
-    pub fn named(&self) -> [(&'static str, u64); 7] {
+    pub fn named(&self) -> [(&'static str, u64); 8] {
         [
             ("journaled commands without a row", self.journaled_without_row),
             ("commands executing or retrying", self.commands_under_way),
             ("payments confirming", self.payments_confirming),
+            ("deposits not followed yet", self.deposits_unfollowed),
             ("cancels of charges under way", self.cancels_under_way),
             ("outbox rows", self.outbox_rows),
             ("bids past their deadline", self.stale_bids),

@@ -63,7 +63,9 @@ async fn look(scheduler: &Scheduler, partitions: PartitionCount, sent: &mut Sent
     }
     let mut due = Vec::new();
     let config = &scheduler.config.scheduler;
-    for (state, after_ms) in [(State::Confirming, config.stuck_after_ms), (State::AwaitingDeposit, config.deposit_look_ms)] {
+    for (state, after_ms) in
+        [(State::Confirming, config.stuck_after_ms), (State::AwaitingDeposit, config.deposit_look_ms)]
+    {
         for order_id in untouched(scheduler, state, now.plus_ms(-after_ms).0).await? {
             let key = format!("{order_id}/{}", now.0.div_euclid(FOLLOW_BUCKET_MS));
             let id = CommandId::derived(UserId::SYSTEM, "follow-stuck", &key);

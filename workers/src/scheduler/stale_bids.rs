@@ -3,7 +3,9 @@
 //! All deadlines fall at midnight in Seoul, so the commands are paced below the users' traffic.
 
 use super::{Scheduler, send};
-use contracts::{BidId, Command, CommandId, PartitionCount, ProductId, UnixMs, UserId, command::MAX_EXPIRED_PER_COMMAND};
+use contracts::{
+    BidId, Command, CommandId, PartitionCount, ProductId, UnixMs, UserId, command::MAX_EXPIRED_PER_COMMAND,
+};
 use platform::{
     database::within,
     pause::Pauses,

@@ -124,7 +124,9 @@ async fn compare_day(
                 suspects.push(order_id.clone());
                 continue;
             }
-            Finding::OtherAmount => (Difference::OtherTerms, format!("Toss's list says {} won were taken", listed.taken)),
+            Finding::OtherAmount => {
+                (Difference::OtherTerms, format!("Toss's list says {} won were taken", listed.taken))
+            }
             Finding::UnknownOrder => {
                 (Difference::UnknownOrder, format!("Toss took {} won for an order that is not ours", listed.taken))
             }
@@ -205,7 +207,9 @@ async fn look_up(scheduler: &Scheduler, client: &Client, books: &Books, order_id
             books.gone(order_id, now).await?;
             return Ok(false);
         }
-        Verdict::Credit => (Difference::NotCredited, format!("Toss took {} won, and nobody was credited", charge.amount)),
+        Verdict::Credit => {
+            (Difference::NotCredited, format!("Toss took {} won, and nobody was credited", charge.amount))
+        }
         Verdict::Reverse { amount, .. } => {
             (Difference::GivenBack, format!("Toss took {amount} won back, and they are credited still"))
         }
