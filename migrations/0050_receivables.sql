@@ -1,5 +1,5 @@
--- What users owe: money that Toss took back after it was spent. The sums of their ledger entries on 'receivable', negated.
--- A row may outlive its user. Refunds are frozen while there is one above zero.
+-- What users owe: money that Toss took back after it was spent. The sums of their ledger entries on 'receivable',
+-- negated. A row may outlive its user. Refunds are frozen while there is one above zero.
 CREATE TABLE receivables (
     user_id BIGINT NOT NULL PRIMARY KEY,
     amount BIGINT NOT NULL,

@@ -1,5 +1,5 @@
--- Where our books and Toss differ: for a person, never mended by itself. One row an order and kind; gone_at_ms is set once
--- a later comparison no longer finds it.
+-- Where our books and Toss differ: for a person, never mended by itself. One row an order and kind; gone_at_ms is set
+-- once a later comparison no longer finds it.
 CREATE TABLE differences (
     order_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     kind VARCHAR(20) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,

@@ -66,7 +66,9 @@ impl Api {
     pub(crate) async fn count_webhook_about(&self, order_id: &str) -> Result<(), Failure> {
         let limits = &self.config.rate_limits;
         let length = Duration::from_secs(limits.webhook_window_s);
-        self.count("webhook", [self.limit(&["webhook about", order_id], length, limits.webhooks_per_order)]).await
+        let of_order = self.limit(&["webhook about", order_id], length, limits.webhooks_per_order);
+        let of_all = self.limit(&["webhook"], length, limits.webhooks_in_all);
+        self.count("webhook", [of_order, of_all]).await
     }
 
     async fn count<const N: usize>(&self, what: &'static str, limits: [Limit; N]) -> Result<(), Failure> {

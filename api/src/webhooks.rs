@@ -1,8 +1,8 @@
 //! `POST /api/payments/toss/webhook`: Toss says that something happened to a payment.
 //!
 //! ```text
-//!  any JSON object ──► of a known event? ──► an order of ours? ──► (a deposit: its secret?) ──► new? ──► FollowPayment
-//!                        └ no ─────────────────┴ no ──────────────────┴ no ───────────────────┴ no ──► 200, and counted
+//!  any JSON object ──► of a known event? ──► an order of ours? ──► (a deposit: its secret?) ► new? ──► FollowPayment
+//!                        └ no ─────────────────┴ no ──────────────────┴ no ─────────────────┴ no ──► 200, counted
 //! ```
 //! Promises: a webhook is a hint and nothing more: whoever forges one has us look a payment up, at most as often as the
 //! rate limits allow, and learns nothing from the answer. What Toss repeats is dropped by its transmission id. Answered
@@ -23,7 +23,7 @@ use axum::{
 };
 use contracts::{Command, CommandId, ResultCode, UserId};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -55,6 +55,13 @@ struct Hint {
 }
 
 impl Hint {
+    /// A JSON object in which what is read has the right types; whatever else it holds.
+    fn read(body: &[u8]) -> Result<Self, Failure> {
+        let refuse = |error: serde_json::Error| Failure::invalid("body", format!("웹훅이 아닙니다. ({error})"));
+        let object: Map<String, Value> = serde_json::from_slice(body).map_err(refuse)?;
+        serde_json::from_value(object.into()).map_err(refuse)
+    }
+
     /// The event's name, where it is one that we know; also for metrics.
     fn event(&self) -> &'static str {
         match self.event_type.as_deref() {
@@ -92,9 +99,7 @@ pub(crate) async fn receive(
     request: Request,
 ) -> Result<Answer<Nothing>, Failure> {
     let (headers, body) = (request.headers().clone(), read_body(request, &()).await?);
-    let hint: Hint = serde_json::from_slice(&body).map_err(|error| {
-        Failure::invalid("body", format!("웹훅이 아닙니다. ({}행 {}열)", error.line(), error.column()))
-    })?;
+    let hint = Hint::read(&body)?;
     let result = tokio::time::timeout(ANSWER_WITHIN, api.take(client, &headers, &body, &hint)).await;
     let result = result.unwrap_or_else(|_| Err(Failure::from(ResultCode::NotAccepted)));
     let word = result.as_ref().map_or("not_accepted", |word| *word);
@@ -133,8 +138,8 @@ impl Api {
         Ok("followed")
     }
 
-    /// Whether a deposit callback shows the secret that Toss gave us for this payment. Takes the same time wherever the two
-    /// differ.
+    /// Whether a deposit callback shows the secret that Toss gave us for this payment. Takes the same time wherever the
+    /// two differ.
     fn proves(&self, hint: &Hint, ours: Option<&str>) -> bool {
         let Some((theirs, ours)) = hint.secret.as_deref().zip(ours) else { return false };
         self.signer.verify(PURPOSE, &[theirs], &self.signer.sign(PURPOSE, &[ours]))
@@ -192,6 +197,14 @@ mod tests {
             let hint = hint(body.clone());
             assert_eq!((hint.event(), hint.order_id()), (event, None), "{body}");
         }
+    }
+
+    #[test]
+    fn what_is_no_object_or_of_another_type_is_refused() {
+        for body in ["", "[]", "null", "{", r#"{"eventType": 5}"#, r#"{"orderId": []}"#] {
+            assert!(Hint::read(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(Hint::read(br#"{"new": {"deep": [1]}, "eventType": "X"}"#).is_ok());
     }
 
     #[test]

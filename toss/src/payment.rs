@@ -238,8 +238,8 @@ impl Payment {
         Won(self.total_amount.0.saturating_sub(self.balance_amount.0))
     }
 
-    /// The object that the REST contract shows to the front end: exactly its fields, `null` where Toss said nothing; and
-    /// where a virtual account waits for a deposit, where to pay.
+    /// The object that the REST contract shows to the front end: exactly its fields, `null` where Toss said nothing;
+    /// and where a virtual account waits for a deposit, where to pay.
     pub fn for_front_end(&self) -> Value {
         let mut shown = picked(&self.raw, &FRONT_END_FIELDS);
         if let Some(account) = self.raw.get("virtualAccount").filter(|account| account.is_object()) {

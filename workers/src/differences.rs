@@ -1,5 +1,5 @@
-//! Where our books and Toss differ: rows for a person. Written by the payment worker when it looks a charge up, and by the
-//! scheduler when it compares a day.
+//! Where our books and Toss differ: rows for a person. Written by the payment worker when it looks a charge up, and by
+//! the scheduler when it compares a day.
 //!
 //! Promises: found again, a difference is the same row; gone, it stays as a row that says so. Doesn't: mend anything.
 

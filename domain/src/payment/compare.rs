@@ -1,7 +1,7 @@
 //! A day's transactions at Toss against our charges: which of them must be looked into.
 //!
-//! Promises: a charge whose money is told alike on both sides is no suspect; whatever is told otherwise is one. Most suspects
-//! are only told at another time (a deposit that was an error, a cancel after midnight): a look-up and
+//! Promises: a charge whose money is told alike on both sides is no suspect; whatever is told otherwise is one.
+//! Most suspects are only told at another time (a deposit that was an error, a cancel after midnight): a look-up and
 //! [`super::follow::follow`] tell them from differences. Doesn't: mend anything.
 
 use super::State;

@@ -10,7 +10,7 @@
 //!                     │                  done ─────────────┘  ─► cancelled by others than us: so much is taken back
 //!                     └──► confirm ◄──┐
 //!                             │       │ same key: no answer, or still processing
-//!                             │       │ next key: only after a look-up, in this delivery, that shows READY or IN_PROGRESS
+//!                             │       │ next key: after a look-up, in this delivery, that shows READY or IN_PROGRESS
 //!                             ▼       │
 //!                          look up ───┴──► past the window: look-ups only, until the status is final
 //! ```

@@ -78,6 +78,20 @@ fn a_trade_books_everybodys_part() {
 }
 
 #[test]
+fn a_reversal_takes_what_is_left_and_the_rest_is_owed_until_it_is_repaid() {
+    let reversal = |available| Transfer::reversal(heading(), ANNA, Won(1_000), Won(available)).unwrap();
+    let partly = reversal(300);
+    assert_eq!(plain(&partly), [("available", 1, -300), ("receivable", 1, -700), ("toss_clearing", 0, 1_000)]);
+    assert_eq!((partly.owed(ANNA), partly.owed(BORA), partly.users()), (Won(700), Won(0), vec![ANNA]));
+    assert_eq!(plain(&reversal(5_000)), [("available", 1, -1_000), ("toss_clearing", 0, 1_000)]);
+    assert_eq!(plain(&reversal(0)), [("receivable", 1, -1_000), ("toss_clearing", 0, 1_000)]);
+    assert!(Transfer::reversal(heading(), ANNA, Won(0), Won(5)).is_err());
+    let repayment = Transfer::repayment(heading(), ANNA, Won(700)).unwrap();
+    assert_eq!(plain(&repayment), [("available", 1, -700), ("receivable", 1, 700)]);
+    assert_eq!(repayment.owed(ANNA), Won(-700));
+}
+
+#[test]
 fn terms_that_contradict_each_other_are_refused() {
     let terms = TradeTerms {
         buyer: ANNA,

@@ -45,7 +45,7 @@ pub(super) async fn figures(snapshot: &mut Snapshot, now: UnixMs) -> Result<Figu
     (figures.credited_won, figures.cancelled_won) = (charges.credited, charges.cancelled);
     figures.reversed_won = charges.reversed;
     let open = sqlx::query!(
-        r#"SELECT (SELECT CAST(COALESCE(SUM(amount), 0) AS SIGNED) FROM receivables) AS "owed!: i64",
+        r#"SELECT (SELECT CAST(COALESCE(SUM(amount), 0) AS SIGNED) FROM receivables WHERE amount > 0) AS "owed!: i64",
                   (SELECT COUNT(*) FROM differences WHERE gone_at_ms IS NULL) AS "differences!: i64""#
     )
     .fetch_one(snapshot.connection())

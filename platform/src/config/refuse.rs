@@ -164,4 +164,8 @@ fn of_accounts(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
             || [limits.sign_ups_per_login_id, limits.login_window_s, limits.sign_up_window_s].contains(&0),
         "one of rate_limits is 0: nobody could log in or sign up; use 1 or more (a large number where it should not limit)",
     );
+    refuse(
+        [limits.webhook_window_s, limits.webhooks_per_address, limits.webhooks_per_order, limits.webhooks_in_all].contains(&0),
+        "one of rate_limits.webhook… is 0: nobody would hear of deposits; use 1 or more",
+    );
 }

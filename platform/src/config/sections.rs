@@ -88,6 +88,7 @@ section!(RateLimitsConfig {
     webhook_window_s: u64,
     webhooks_per_address: u64,
     webhooks_per_order: u64,
+    webhooks_in_all: u64,
 });
 section!(AccountCipherConfig { key: Secret });
 section!(TossConfig {

@@ -5,9 +5,9 @@
 //!                     │ known: the stored outcome                           │
 //!                     │ no such payment, other amount: rejected             ├ verified DONE: credit, ledger, event; done
 //!                     ▼                                                     ├ nothing was taken: rejected (8004)
-//!                   ended                                                   ├ a deposit is awaited: done; credited later
+//!                   ended                                                   ├ a deposit is awaited: credited later
 //!                                                                           └ else: the retry ladder, or a person
-//!  FollowPayment ─► tx 1: where it stands ─► look up, holding nothing ─► tx 2: book what `domain::payment::follow` says
+//!  FollowPayment ─► tx 1: where it stands ─► look up, holding nothing ─► tx 2: book what `payment::follow` says
 //!  CollectDebt ───► one transaction: what the user has goes to what they owe
 //! ```
 //! Promises: no transaction and no connection is held across a call; points are credited once, in the transaction that

@@ -231,7 +231,7 @@ impl Store {
         .await
     }
 
-    /// Transaction 2, when a virtual account was issued: the command has ended, the deposit will be credited by another.
+    /// Transaction 2, when a virtual account was issued: the command ends, and the deposit is credited by another.
     pub(super) async fn await_deposit(
         &self,
         envelope: &Envelope,

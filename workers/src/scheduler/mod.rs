@@ -1,6 +1,6 @@
 //! The scheduler: notices what became due, and sends commands about it. By itself it changes nothing but what is made
-//! of other tables (or of Toss's lists) and could be made again, and cleans away what is over: ended sessions, old webhooks,
-//! and pictures that nobody needs or may see any more.
+//! of other tables (or of Toss's lists) and could be made again, and cleans away what is over: ended sessions, old
+//! webhooks, and pictures that nobody needs or may see any more.
 //!
 //! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
 //! If none runs nothing wrong happens: reads and matching exclude bids past their deadline anyway.

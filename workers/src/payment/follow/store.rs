@@ -1,5 +1,5 @@
-//! The SQL of `FollowPayment`. Every function is one transaction; locks are taken in the order command, payment, balance,
-//! receivable.
+//! The SQL of `FollowPayment`. Every function is one transaction; locks are taken in the order command, payment,
+//! balance, receivable.
 
 use super::{ACCEPTED_ONCE, Difference};
 use crate::{

@@ -1,15 +1,15 @@
-//! Compares each past day's transactions at Toss with our charges, once it is over. (That the charges are what the ledger
-//! says is the audit's business.)
+//! Compares each past day's transactions at Toss with our charges, once it is over. (That the charges are what the
+//! ledger says is the audit's business.)
 //!
 //! ```text
 //!  a day is over and not compared ─► Toss's list, page by page ─► what does not agree, or is not listed: suspects
-//!                                                                      └─► each is looked up ─► agrees, or a difference
+//!                                                                    └─► each is looked up ─► agrees, or a difference
 //! ```
-//! Promises: a difference becomes a row of `differences` and a metric, and nothing is mended by itself; bounded in pages and
-//! look-ups; repeating it changes nothing, so that any number of schedulers may do it. A day that could not be compared
+//! Promises: a difference becomes a row of `differences` and a metric, and nothing is mended by itself; bounded in pages
+//! and look-ups; repeating it changes nothing, so that any number of schedulers may do it. A day that could not be compared
 //! whole is compared again.
-//! Doesn't: know better than Toss what is true. A person reads the row; Toss's page can send the webhook again, which has
-//! the charge followed.
+//! Doesn't: know better than Toss what is true. A person reads the row; Toss's page can send the webhook again, which
+//! has the charge followed.
 
 mod books;
 
