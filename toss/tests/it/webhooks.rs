@@ -271,7 +271,8 @@ async fn a_sandbox_can_tell_from_its_start_on_or_does_not_start() {
         (address, tokio::spawn(serve_with_webhooks(listener, options, Some(webhooks), shutdown)))
     };
     let (_kept, never) = oneshot::channel();
-    let refused = serve("nonsense".to_owned(), never).await.1.await.unwrap();
+    let (_, refusing) = serve("nonsense".to_owned(), never).await;
+    let refused = tokio::time::timeout(Duration::from_secs(5), refusing).await.unwrap().unwrap();
     assert!(matches!(refused, Err(SandboxError::Webhooks(_))), "{refused:?}");
 
     let merchant = Merchant::new().await;
