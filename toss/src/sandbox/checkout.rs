@@ -1,19 +1,19 @@
 //! The checkout page: Toss's payment window, as a page that a person (or a browser test) can go through.
 //!
-//! `GET /checkout?orderId&amount&orderName&successUrl&failUrl` shows it; other parameters are ignored. `POST /checkout` is
-//! its form with the payer's `choice`, and sends the browser (303) on:
+//! `GET /checkout?orderId&amount&orderName&successUrl&failUrl` shows it; other parameters are ignored.
+//! `POST /checkout` is its form with the payer's `choice`, and sends the browser (303) on:
 //!
 //! | choice | what happens | to |
 //! |---|---|---|
 //! | `card` | opened and authenticated | successUrl with `paymentType, paymentKey, orderId, amount` |
 //! | `virtual_account` | opened, and a virtual account chosen | the same |
 //! | `fail` | opened and aborted | failUrl with `code=PAY_PROCESS_ABORTED, message, orderId` |
-//! | `close` | opened, and left to expire | failUrl with `code=PAY_PROCESS_CANCELED, message`; no orderId, as with Toss |
+//! | `close` | opened, and left to expire | failUrl with `code=PAY_PROCESS_CANCELED, message`, without orderId |
 //!
-//! Promises: looking at the page has no effect; it needs nothing from anywhere, runs no script, and whatever it was given
-//! is text on it; the browser is sent to http and https addresses only.
-//! Doesn't: keep a window of its own apart from the form. Going back and choosing again opens another payment, as a payer
-//! who tries again does.
+//! Promises: looking at the page has no effect; it needs nothing from anywhere, runs no script, and whatever it was
+//! given is text on it; the browser is sent to http and https addresses only.
+//! Doesn't: keep a window of its own apart from the form. Going back and choosing again opens another payment, as a
+//! payer who tries again does.
 
 use super::{
     answer::Refuse,
@@ -97,8 +97,8 @@ pub(super) async fn show(asked: Result<Query<Asked>, QueryRejection>) -> Result<
     address(&asked.success_url)?;
     address(&asked.fail_url)?;
     let nonce = random_key("n");
-    // Forms may go anywhere: a browser holds `form-action` against every redirect after this one, too, and those are the
-    // merchant's to choose.
+    // Forms may go anywhere: a browser holds `form-action` against every redirect after this one, too, and those are
+    // the merchant's to choose.
     let policy = format!("default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'");
     let mut response = Html(page(&asked, &nonce)).into_response();
     let headers = response.headers_mut();

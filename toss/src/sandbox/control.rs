@@ -59,7 +59,8 @@ struct Choice {
     method: Method,
 }
 
-/// `POST /sandbox/checkout/{paymentKey}`: the payer authenticates in a window that was left open. Without a body: by card.
+/// `POST /sandbox/checkout/{paymentKey}`: the payer authenticates in a window that was left open; by card, if the
+/// body does not say otherwise.
 pub(super) async fn authenticate(
     State(sandbox): State<Arc<Sandbox>>,
     Path(payment_key): Path<String>,

@@ -115,8 +115,8 @@ pub enum Fault {
         #[serde(default)]
         effect: bool,
     },
-    /// Carried out and answered with amounts that are wrong by so much (a listing's in its first transaction). The right
-    /// answer is the one bound to the idempotency key.
+    /// Carried out and answered with amounts that are wrong by so much (a listing's in its first transaction). The
+    /// right answer is the one bound to the idempotency key.
     WrongAmount {
         /// Won too many; negative: too few.
         wrong_amount: i64,

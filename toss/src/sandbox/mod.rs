@@ -3,8 +3,8 @@
 //! Promises: what it says it did, it wrote to its journal first, so that its money can be audited and survives a
 //! kill -9; a repeated idempotency key is answered with the very bytes of the first answer; the windows (30 minutes
 //! to authenticate, 10 to confirm, 7 days to deposit) pass with the injected clock.
-//! Doesn't: forget (every payment since the journal began is in memory), or limit rates. Faults, mixes, counters, and the
-//! webhooks' address and queue are gone after a restart.
+//! Doesn't: forget (every payment since the journal began is in memory), or limit rates. Faults, mixes, counters, and
+//! the webhooks' address and queue are gone after a restart.
 //!
 //! As Toss, behind `Authorization: Basic`:
 //!
@@ -38,7 +38,8 @@
 //! GET    /sandbox/health
 //! ```
 //!
-//! A `path` is `confirm`, `cancel`, `payment` (look-ups by key or order), `transactions` or `webhook`. Faults ([`fault`]):
+//! A `path` is `confirm`, `cancel`, `payment` (look-ups by key or order), `transactions` or `webhook`. Faults
+//! ([`fault`]):
 //!
 //! ```text
 //! {"delay_ms": N}                            carried out and answered so much later

@@ -4,10 +4,11 @@
 //! and the end's whole second included; the next page starts after the last one's `transactionKey`, which must be a key
 //! of the merchant's. An issued virtual account is listed as `WAITING_FOR_DEPOSIT` with the amount 0.
 //!
-//! **Every amount is positive; the status says which way it went**: `DONE` came in, `CANCELED` and `PARTIAL_CANCELED` went
-//! out. (Toss's settlements are another listing, with negative amounts.) That was seen in answers of Toss's which merchants
-//! published. One was of a virtual account that nobody had paid into: a `CANCELED` of the whole amount all the same. So
-//! only what was `DONE` before can have gone out. Made up, for want of a source: a deposit that the bank took back is
+//! **Every amount is positive; the status says which way it went**: `DONE` came in, `CANCELED` and `PARTIAL_CANCELED`
+//! went out. (Toss's settlements are another listing, with negative amounts.) Seen in an answer of Toss's that a
+//! merchant published (techchat.tosspayments.com, 1273180326297993256), of a virtual account that nobody had paid into:
+//! it is a `CANCELED` of the whole amount all the same. So only what was `DONE` before can have gone out. Made up, for
+//! want of a source: a `PARTIAL_CANCELED` is as positive as a `CANCELED`, a deposit that the bank took back is
 //! `WAITING_FOR_DEPOSIT` with the amount 0 once more, and a limit above [`MAX_TRANSACTIONS`] is refused.
 //!
 //! Promises: every movement of the journal once, in its order, whatever the paging.

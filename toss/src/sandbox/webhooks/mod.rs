@@ -2,12 +2,12 @@
 //!
 //! `PAYMENT_STATUS_CHANGED` goes out when a payment becomes `DONE`, `ABORTED`, `EXPIRED`, `CANCELED` or
 //! `PARTIAL_CANCELED`; `DEPOSIT_CALLBACK` when a virtual account's becomes `DONE` or either kind of cancelled, or falls
-//! back to `WAITING_FOR_DEPOSIT`. So a deposit is told of twice, once in either form. What is not answered with 200 in time
-//! is sent again 1, 4, 16, 64, 256, 1024 and 4096 minutes later, by the injected clock; `minute_ms` says how long such a
-//! minute is. The headers are `tosspayments-webhook-transmission-id`, `-time` and `-retried-count`.
+//! back to `WAITING_FOR_DEPOSIT`. So a deposit is told of twice, once in either form. What is not answered with 200 in
+//! time is sent again 1, 4, 16, 64, 256, 1024 and 4096 minutes later, by the injected clock; `minute_ms` says how long
+//! such a minute is. The headers are `tosspayments-webhook-transmission-id`, `-time` and `-retried-count`.
 //!
-//! Promises: a bounded queue and a bounded number under way; every webhook ends in a count: answered, given up, lost (by
-//! a fault) or dropped (for want of room).
+//! Promises: a bounded queue and a bounded number under way; every webhook ends in a count: answered, given up, lost
+//! (by a fault) or dropped (for want of room).
 //! Doesn't: keep an order, or survive a restart: target and queue are gone then, and whoever hears nothing has to ask,
 //! as with the real ones.
 
