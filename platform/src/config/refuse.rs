@@ -165,7 +165,8 @@ fn of_accounts(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         "one of rate_limits is 0: nobody could log in or sign up; use 1 or more (a large number where it should not limit)",
     );
     refuse(
-        [limits.webhook_window_s, limits.webhooks_per_address, limits.webhooks_per_order, limits.webhooks_in_all].contains(&0),
+        [limits.webhook_window_s, limits.webhooks_per_address, limits.webhooks_per_order, limits.webhooks_in_all]
+            .contains(&0),
         "one of rate_limits.webhook… is 0: nobody would hear of deposits; use 1 or more",
     );
 }

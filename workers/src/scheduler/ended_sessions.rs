@@ -1,7 +1,7 @@
-//! Deletes sessions that ended by themselves. A session that was logged out of stays until then: it takes no room worth
-//! a second index.
+//! Deletes sessions that ended by themselves.
+//! A session that was logged out of stays until then: it takes no room worth a second index.
 
-use super::{Scheduler, clean_up::CleanUpError};
+use super::Scheduler;
 use platform::database::within;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const BATCH: u64 = 500;
 const KEPT_MS: i64 = 3_600_000;
 
 /// Deletes some; whether there may be more.
-pub(super) async fn delete_some(scheduler: &Scheduler) -> Result<bool, CleanUpError> {
+pub(super) async fn delete_some(scheduler: &Scheduler) -> Result<bool, sqlx::Error> {
     let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
     let delete = sqlx::query!(
         "DELETE FROM sessions WHERE expires_at_ms < ? ORDER BY expires_at_ms LIMIT ?",

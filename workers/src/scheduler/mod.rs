@@ -1,6 +1,6 @@
 //! The scheduler: notices what became due, and sends commands about it. By itself it changes nothing but what is made
 //! of other tables (or of Toss's lists) and could be made again, and cleans away what is over: ended sessions, old
-//! webhooks, and pictures that nobody needs or may see any more.
+//! webhooks, and pictures that nobody needs any more.
 //!
 //! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
 //! If none runs nothing wrong happens: reads and matching exclude bids past their deadline anyway.
@@ -9,7 +9,6 @@ mod charges;
 mod clean_up;
 mod compare_days;
 mod daily_prices;
-mod doomed_pictures;
 mod ended_sessions;
 mod old_webhooks;
 mod send;
@@ -32,7 +31,7 @@ pub struct Scheduler {
     pub database: MySqlPool,
     /// Where commands go.
     pub publisher: Publisher,
-    /// Where gifticons' pictures are.
+    /// Where pictures are.
     pub pictures: PictureStore,
     /// When to stop.
     pub shutdown: Shutdown,

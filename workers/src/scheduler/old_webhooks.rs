@@ -1,6 +1,6 @@
 //! Deletes webhooks that Toss will not repeat any more.
 
-use super::{Scheduler, clean_up::CleanUpError};
+use super::Scheduler;
 use platform::database::within;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const BATCH: u64 = 500;
 const KEPT_MS: i64 = 7 * 24 * 3_600_000;
 
 /// Deletes some; whether there may be more.
-pub(super) async fn delete_some(scheduler: &Scheduler) -> Result<bool, CleanUpError> {
+pub(super) async fn delete_some(scheduler: &Scheduler) -> Result<bool, sqlx::Error> {
     let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
     let delete = sqlx::query!(
         "DELETE FROM toss_webhooks WHERE received_at_ms < ? ORDER BY received_at_ms LIMIT ?",
