@@ -2,14 +2,24 @@
 
 use super::report::Check;
 use futures_util::TryStreamExt;
-use sqlx::{Executor, MySql, MySqlConnection, MySqlPool, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, Executor, MySql, MySqlConnection, MySqlPool, pool::PoolConnection};
 
-/// A read-only transaction with a consistent snapshot. Dropping it ends it: the pool rolls returned connections back.
+/// Memory for one temporary table of a check; what is larger goes to the disk, which takes three times as long.
+const TEMPORARY_TABLE_BYTES: u32 = 512 << 20;
+
+/// A read-only transaction with a consistent snapshot. Dropping it ends it, and its session, which was
+/// given more memory than others.
 pub(super) struct Snapshot(PoolConnection<MySql>);
 
 impl Snapshot {
     pub(super) async fn take(pool: &MySqlPool) -> Result<Self, sqlx::Error> {
         let mut connection = pool.acquire().await?;
+        connection.close_on_drop();
+        // MySQL heeds the smaller of the two.
+        for limit in ["tmp_table_size", "max_heap_table_size"] {
+            let enlarge = format!("SET SESSION {limit} = {TEMPORARY_TABLE_BYTES}");
+            connection.execute(sqlx::raw_sql(AssertSqlSafe(enlarge))).await?;
+        }
         // For the next transaction only; the pool's sessions are READ COMMITTED, where each query sees another moment.
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
