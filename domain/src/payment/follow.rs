@@ -5,10 +5,11 @@
 //!              at Toss  │ WAITING_FOR_DEPOSIT   DONE                CANCELED, PARTIAL_CANCELED   EXPIRED, ABORTED
 //!  our books            │
 //!  awaiting_deposit     │ – (overdue: fail)     credit              credit, then as done ¹       fail
-//!  done                 │ reverse all of it     reverse what others than us gave back            a person ²
+//!  done                 │ reverse all of it     reverse what others than us gave back            a person ² ³
 //!  failed               │ –                     a person ²          a person ² (if any is left)  –
 //! ```
 //! ¹ given back whole before it was credited: fail. ² [`Verdict::Differs`]: noted for a person, nothing is booked.
+//! ³ of a virtual account, EXPIRED means that its deposit was taken back and did not come again: reverse all of it, and fail.
 //!
 //! Promises: repeating a look-up that shows the same changes nothing more; what is credited less what is reversed is
 //! what Toss holds for the charge less our own refunds, or a difference is told; money moves only where order, amount
@@ -156,6 +157,8 @@ fn settle(booked: &Booked<'_>, seen: &Seen<'_>, now: UnixMs) -> Verdict {
     let is_done = booked.state == State::Done;
     match seen.status {
         Status::AwaitingDeposit if is_done => fall_back(booked),
+        // The look-up between the deposit error and the due date was missed.
+        Status::Expired if is_done && seen.deposit_due.is_some() => fall_back(booked),
         Status::AwaitingDeposit if is_overdue(seen, now) => Verdict::Fail { code: "DEPOSIT_OVERDUE".to_owned() },
         Status::Canceled if !is_done => Verdict::Fail { code: "CANCELED".to_owned() },
         Status::Done | Status::PartialCanceled if !is_done => Verdict::Credit,

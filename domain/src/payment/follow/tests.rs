@@ -82,6 +82,10 @@ fn a_deposit_that_was_an_error_is_reversed_whole_unless_some_was_refunded() {
     assert_eq!(follow(&partly, Some(&back), NOW), reverse(6_000, State::AwaitingDeposit));
     let refunded = Booked { refunded: Won(1), ..booked(State::Done) };
     assert_eq!(kind(&follow(&refunded, Some(&back), NOW)), Some(Difference::GivenBack));
+    let never_again = seen(Status::Expired);
+    assert_eq!(follow(&booked(State::Done), Some(&never_again), NOW), reverse(10_000, State::AwaitingDeposit));
+    let failed = Verdict::Fail { code: "EXPIRED".to_owned() };
+    assert_eq!(follow(&booked(State::AwaitingDeposit), Some(&never_again), NOW), failed);
 }
 
 #[test]
@@ -117,8 +121,9 @@ fn what_others_cancelled_is_reversed_and_what_our_refunds_did_is_not() {
 #[test]
 fn what_contradicts_our_books_is_told_and_nothing_booked() {
     for status in [Status::Pending, Status::Ready, Status::InProgress, Status::Expired, Status::Aborted] {
+        let of_a_card = Seen { deposit_due: None, ..seen(status) };
         assert_eq!(
-            kind(&follow(&booked(State::Done), Some(&seen(status)), NOW)),
+            kind(&follow(&booked(State::Done), Some(&of_a_card), NOW)),
             Some(Difference::NotTaken),
             "{status:?}"
         );
