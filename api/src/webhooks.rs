@@ -166,8 +166,7 @@ fn transmission_id(headers: &HeaderMap, body: &[u8]) -> String {
     let told = headers.get(TRANSMISSION_ID).and_then(|value| value.to_str().ok());
     let fits =
         |id: &&str| (1..=MAX_TRANSMISSION_ID_BYTES).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    told.filter(fits)
-        .map_or_else(|| Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect(), ToOwned::to_owned)
+    told.filter(fits).map_or_else(|| format!("{:x}", Sha256::digest(body)), ToOwned::to_owned)
 }
 
 #[cfg(test)]

@@ -114,14 +114,13 @@ pub enum Verdict {
 pub fn follow(booked: &Booked<'_>, seen: Option<&Seen<'_>>, now: UnixMs) -> Verdict {
     let Some(seen) = seen else { return unknown_at_toss(booked) };
     match booked.state {
-        // Its own command is at it.
-        State::Requested | State::Confirming => Verdict::Nothing,
         State::Failed if holds_money(seen) => {
             let why =
                 format!("the charge failed here, but Toss says {:?} and holds {}", seen.status, seen.balance_amount);
             Verdict::Differs { kind: Difference::NotCredited, why }
         }
-        State::Failed => Verdict::Nothing,
+        // Of a charge that has not ended, its own command is at it.
+        State::Requested | State::Confirming | State::Failed => Verdict::Nothing,
         State::AwaitingDeposit | State::Done => other_terms(booked, seen).unwrap_or_else(|| settle(booked, seen, now)),
     }
 }
@@ -156,9 +155,7 @@ fn other_terms(booked: &Booked<'_>, seen: &Seen<'_>) -> Option<Verdict> {
 fn settle(booked: &Booked<'_>, seen: &Seen<'_>, now: UnixMs) -> Verdict {
     let is_done = booked.state == State::Done;
     match seen.status {
-        Status::AwaitingDeposit if is_done => fall_back(booked),
-        // The look-up between the deposit error and the due date was missed.
-        Status::Expired if is_done && seen.deposit_due.is_some() => fall_back(booked),
+        Status::AwaitingDeposit | Status::Expired if is_done && is_of_virtual_account(seen) => fall_back(booked),
         Status::AwaitingDeposit if is_overdue(seen, now) => Verdict::Fail { code: "DEPOSIT_OVERDUE".to_owned() },
         Status::Canceled if !is_done => Verdict::Fail { code: "CANCELED".to_owned() },
         Status::Done | Status::PartialCanceled if !is_done => Verdict::Credit,
@@ -173,6 +170,11 @@ fn settle(booked: &Booked<'_>, seen: &Seen<'_>, now: UnixMs) -> Verdict {
         }
         Status::AwaitingDeposit | Status::Pending | Status::Ready | Status::InProgress => Verdict::Nothing,
     }
+}
+
+/// Of such a one, EXPIRED means that it fell back and was not looked up before its due date.
+fn is_of_virtual_account(seen: &Seen<'_>) -> bool {
+    seen.status == Status::AwaitingDeposit || seen.deposit_due.is_some()
 }
 
 fn is_overdue(seen: &Seen<'_>, now: UnixMs) -> bool {
