@@ -65,6 +65,7 @@ pub fn compare(listed: Listed, told: Option<Told>) -> Finding {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the table below reads better")]
     fn told(state: State, given_back: i64) -> Option<Told> {
         Some(Told { state, amount: Won(1_000), given_back: Won(given_back) })
     }

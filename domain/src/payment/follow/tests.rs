@@ -327,11 +327,10 @@ impl World {
         let sighting =
             Sighting { status, order_id: "order-1", total_amount: AMOUNT, currency: "KRW", failure_code: None };
         match next(&charge, Observation::Seen(sighting), now) {
-            Step::Await => self.state = State::AwaitingDeposit,
+            // Where it is suspended a person decides: here, that what is left of it is credited as any other charge.
+            Step::Await | Step::Suspend { .. } => self.state = State::AwaitingDeposit,
             Step::Credit => self.carry_out(Verdict::Credit),
             Step::Fail { .. } => self.state = State::Failed,
-            // A person decides: here, that what is left of it is credited as any other charge.
-            Step::Suspend { .. } => self.state = State::AwaitingDeposit,
             Step::Finished | Step::Wait => return,
             other => panic!("{other:?}"),
         }
