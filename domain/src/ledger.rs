@@ -12,6 +12,7 @@
 //! refund_hold  available −a   held +a            (a refund is requested)
 //! refund_paid  held −a        toss_clearing +a   (by cancelling a charge)
 //!              held −a        payout_clearing +a (by bank transfer)
+//! refund_returned  held −a    available +a       (a refund is rejected, or a transfer of it could not be made)
 //! ```
 
 use crate::word::words;
@@ -54,6 +55,8 @@ words! {
         RefundHold = "refund_hold",
         /// Paid back as money.
         RefundPaid = "refund_paid",
+        /// Given back from a refund that will not be paid, or not all of it.
+        RefundReturned = "refund_returned",
     }
 }
 
@@ -198,6 +201,11 @@ impl Transfer {
     /// A leg of a refund that was paid by bank transfer.
     pub fn refund_paid_by_payout(heading: Heading, user: UserId, amount: Won) -> Result<Transfer, TransferError> {
         Self::moved(heading, Reason::RefundPaid, held(user), system(Account::PayoutClearing), amount)
+    }
+
+    /// Points of a refund, or of a leg of it, that will not be paid as money.
+    pub fn refund_returned(heading: Heading, user: UserId, amount: Won) -> Result<Transfer, TransferError> {
+        Self::moved(heading, Reason::RefundReturned, held(user), available(user), amount)
     }
 
     /// A trade: the buyer pays `final_price`, the market adds what the coupon takes off, and the seller gets the

@@ -98,7 +98,13 @@ impl Api {
             Kind::PlaceBuyBid | Kind::PlaceSellBid | Kind::CancelBid | Kind::ExpireBids => {
                 Some(self.config.commands.bid_valid_ms)
             }
-            Kind::ConfirmCharge | Kind::RequestRefund | Kind::ApproveRefund | Kind::CancelCharge => None,
+            Kind::ConfirmCharge
+            | Kind::RequestRefund
+            | Kind::ApproveRefund
+            | Kind::RejectRefund
+            | Kind::CancelCharge
+            | Kind::ConfirmPayout
+            | Kind::FailPayout => None,
         }
     }
 

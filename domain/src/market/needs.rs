@@ -166,7 +166,10 @@ impl Needs {
             Command::ConfirmCharge { .. }
             | Command::RequestRefund { .. }
             | Command::ApproveRefund { .. }
-            | Command::CancelCharge { .. } => {}
+            | Command::RejectRefund { .. }
+            | Command::CancelCharge { .. }
+            | Command::ConfirmPayout { .. }
+            | Command::FailPayout { .. } => {}
         }
     }
 
@@ -213,7 +216,10 @@ pub(super) fn partition_of(command: &Command, partitions: PartitionCount) -> Opt
         Command::ConfirmCharge { .. }
         | Command::RequestRefund { .. }
         | Command::ApproveRefund { .. }
-        | Command::CancelCharge { .. } => None,
+        | Command::RejectRefund { .. }
+        | Command::CancelCharge { .. }
+        | Command::ConfirmPayout { .. }
+        | Command::FailPayout { .. } => None,
     }
 }
 
