@@ -47,6 +47,16 @@ impl Size {
         }
     }
 
+    /// Trades of the past.
+    pub(crate) fn trades(self) -> usize {
+        match self {
+            Size::Usual => 0,
+            Size::Thousand => 1_000,
+            Size::HundredThousand => 100_000,
+            Size::Million => 1_000_000,
+        }
+    }
+
     /// As in the figures' names, and in the database's.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -84,13 +94,20 @@ impl Bench {
             let began = Instant::now();
             let name = format!("gream_{}", size.name());
             let market = Market::make(config.database.url.expose(), &name, partitions).await?;
+            market.trade(size.trades(), &mut luck).await?;
             market.stand(size.standing(), &mut luck).await?;
-            println!("market {name}: {} bids stand in it, in {:.1} s", size.standing(), began.elapsed().as_secs_f64());
+            println!(
+                "market {name}: {} trades and {} standing bids are in it, in {:.1} s",
+                size.trades(),
+                size.standing(),
+                began.elapsed().as_secs_f64()
+            );
             markets.insert(*size, market);
         }
         let first = markets.get(&Size::Usual).ok_or("there is no usual market")?;
         let yardstick = Yardstick::make(first, config.rabbitmq.url.expose()).await?;
-        let fleet = Fleet::new(arguments.binary.clone(), arguments.logs.clone(), arguments.admin_port);
+        let pictures = config.pictures.folder.clone();
+        let fleet = Fleet::new(arguments.binary.clone(), arguments.logs.clone(), pictures, arguments.admin_port);
         let pids = Pids::read(&arguments.pids)?;
         Ok(Self { arguments, config, markets, yardstick, fleet, figures: Figures::default(), luck, pids })
     }
