@@ -186,12 +186,12 @@ async fn one_click_to_approve_and_one_to_reject_at_once_end_in_one_decision() {
             (stage.boss.request("DELETE", &path), stage.other.request("POST", &format!("{path}/reject")));
         let (approved, rejected) = tokio::join!(send(approve), send(reject.json(&why)));
         let decided = (approved.status, rejected.status);
-        let state = stage.seen(refund).await["state"].clone();
-        match decided {
-            (200, 404) => assert_eq!(state, "paying", "round {round}"),
-            (404, 200) => assert_eq!(state, "rejected", "round {round}"),
+        let wanted = match decided {
+            (200, 404) => "paying",
+            (404, 200) => "rejected",
             other => panic!("round {round}: {other:?}"),
-        }
+        };
+        assert_eq!(stage.seen(refund).await["state"], wanted, "round {round}");
     }
     stage.market.audit_holds().await;
 }

@@ -41,13 +41,13 @@ pub(crate) struct RefundInFull {
     #[serde(flatten)]
     refund: OwnRefund,
     /// Once it is approved. Those that are not `moved` add up to it.
-    legs: Vec<Leg>,
+    legs: Vec<RefundLeg>,
 }
 
 /// A part of a refund, and its way to the user.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Leg {
+pub(crate) struct RefundLeg {
     leg_no: i16,
     amount: i64,
     /// `cancel`: back through a charge. `payout`: by bank transfer.
@@ -176,9 +176,9 @@ impl Row {
         }
     }
 
-    fn take_leg(&mut self) -> Option<Leg> {
+    fn take_leg(&mut self) -> Option<RefundLeg> {
         let (route, state) = (self.route.take()?, self.leg_state.take()?);
-        Some(Leg {
+        Some(RefundLeg {
             leg_no: self.leg_no?,
             amount: self.leg_amount?,
             order_id: self.order_id.take(),

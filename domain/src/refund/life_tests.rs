@@ -73,15 +73,15 @@ struct Life {
 }
 
 impl Life {
-    fn new(charged: &[i64]) -> Self {
-        let charges = charged.iter().zip(1..).map(|(left, at)| Refundable {
+    fn new(taken: &[i64]) -> Self {
+        let charge = |(left, at): (&i64, i64)| Refundable {
             order_id: format!("order-{at}"),
             charged_at: UnixMs(at),
             left: Won(*left),
-        });
+        };
         let points = Balance { available: BEFORE, held: Won::ZERO };
-        let (state, charges) = (State::Requested, charges.collect());
-        let mut life = Self { state, legs: Vec::new(), charges, points, ledger: BTreeMap::new() };
+        let charges = taken.iter().zip(1..).map(charge).collect();
+        let mut life = Self { state: State::Requested, legs: Vec::new(), charges, points, ledger: BTreeMap::new() };
         life.book(Transfer::refund_hold, AMOUNT);
         life
     }
@@ -197,10 +197,10 @@ proptest! {
 
     #[test]
     fn whatever_happens_in_whatever_order_every_won_is_in_one_place(
-        charged in proptest::collection::vec(0_i64..4_000, 0..3),
+        taken in proptest::collection::vec(0_i64..4_000, 0..3),
         happens in proptest::collection::vec(anything(), 0..40),
     ) {
-        let mut life = Life::new(&charged);
+        let mut life = Life::new(&taken);
         life.adds_up()?;
         for what in happens {
             let (before, points) = (life.state, life.points);
