@@ -52,7 +52,7 @@ result_codes! {
     RefreshTokenExpired = 1006, 401, "만료된 Refresh Token";
     /// Charge points first.
     NotEnoughPoints = 1007, 403, "유저의 포인트가 부족합니다";
-    /// No such refund awaits approval.
+    /// No such refund, or it does not await this: it was decided or ended before.
     RefundNotFound = 1008, 404, "환급 정보가 없습니다.";
     /// Spend the points or ask for a refund before withdrawing.
     PointsLeft = 1009, 409, "보유한 포인트를 모두 사용하거나 환급받은 후 탈퇴할 수 있습니다.";

@@ -76,7 +76,12 @@ impl Role {
             | Kind::CancelBid
             | Kind::ExpireBids => Role::Bid,
             Kind::ConfirmCharge | Kind::FollowPayment | Kind::CollectDebt => Role::Payment,
-            Kind::RequestRefund | Kind::ApproveRefund | Kind::CancelCharge => Role::Refund,
+            Kind::RequestRefund
+            | Kind::ApproveRefund
+            | Kind::RejectRefund
+            | Kind::CancelCharge
+            | Kind::ConfirmPayout
+            | Kind::FailPayout => Role::Refund,
         }
     }
 
@@ -119,9 +124,12 @@ pub fn routing_key(command: &Command, partitions: PartitionCount) -> Option<Stri
         Command::ConfirmCharge { .. } | Command::FollowPayment { .. } | Command::CollectDebt { .. } => {
             Role::Payment.as_str().to_owned()
         }
-        Command::RequestRefund { .. } | Command::ApproveRefund { .. } | Command::CancelCharge { .. } => {
-            Role::Refund.as_str().to_owned()
-        }
+        Command::RequestRefund { .. }
+        | Command::ApproveRefund { .. }
+        | Command::RejectRefund { .. }
+        | Command::CancelCharge { .. }
+        | Command::ConfirmPayout { .. }
+        | Command::FailPayout { .. } => Role::Refund.as_str().to_owned(),
     })
 }
 

@@ -14,6 +14,7 @@
 //!              held −a        payout_clearing +a (by bank transfer)
 //! reversal     available −x   receivable −(a−x)  toss_clearing +a   (Toss took a charge back, of which x was left)
 //! repayment    available −a   receivable +a      (who owes has points again)
+//! refund_returned  held −a    available +a       (a refund is rejected, or a transfer of it could not be made)
 //! ```
 
 use crate::word::words;
@@ -62,6 +63,8 @@ words! {
         Reversal = "reversal",
         /// A debt of a reversal was taken from later points.
         Repayment = "repayment",
+        /// Given back from a refund that will not be paid, or not all of it.
+        RefundReturned = "refund_returned",
     }
 }
 
@@ -239,6 +242,11 @@ impl Transfer {
     pub fn owed(&self, user: UserId) -> Won {
         let of_debt = self.entries.iter().filter(|entry| entry.user == user && entry.account == Account::Receivable);
         of_debt.map(|entry| -entry.amount).sum()
+    }
+
+    /// Points of a refund, or of a leg of it, that will not be paid as money.
+    pub fn refund_returned(heading: Heading, user: UserId, amount: Won) -> Result<Transfer, TransferError> {
+        Self::moved(heading, Reason::RefundReturned, held(user), available(user), amount)
     }
 
     /// A trade: the buyer pays `final_price`, the market adds what the coupon takes off, and the seller gets the

@@ -356,6 +356,26 @@ const DAMAGES: &[Damage] = &[
         breaks: &["held_points_are_explained", "refunds_are_held_and_paid"],
     },
     Damage {
+        what: "a rejected refund whose points were returned by nobody's decision",
+        sql: "UPDATE refunds SET decision_id = NULL WHERE refund_id = 3",
+        breaks: &["refunds_are_held_and_paid"],
+    },
+    Damage {
+        what: "a refund that says paid although a part of it was returned",
+        sql: "UPDATE refunds SET state = 'paid' WHERE refund_id = 4",
+        breaks: &["refunds_are_held_and_paid"],
+    },
+    Damage {
+        what: "a leg that says paid although its points were returned",
+        sql: "UPDATE refund_legs SET state = 'paid' WHERE refund_id = 4 AND leg_no = 3",
+        breaks: &["refunds_are_held_and_paid"],
+    },
+    Damage {
+        what: "a leg whose points were returned while its refund is still being paid",
+        sql: "UPDATE refund_legs SET state = 'returned' WHERE refund_id = 1 AND leg_no = 1",
+        breaks: &["held_points_are_explained", "refunds_are_held_and_paid"],
+    },
+    Damage {
         what: "a refund that vanished",
         sql: "DELETE FROM refunds WHERE refund_id = 2",
         breaks: &["held_points_are_explained", "refunds_are_held_and_paid"],

@@ -11,7 +11,7 @@ pub const ROWS: u64 = 20_000;
 pub type Tables = BTreeMap<String, u64>;
 
 /// `n` runs from 0; ids are a million and more, so that they are nobody else's.
-const TABLES: [(&str, &str); 24] = [
+const TABLES: [(&str, &str); 25] = [
     (
         "users (user_id, login_id, nickname, role, provider, created_at_ms)",
         "1000000 + n, CONCAT('crowd', n), CONCAT('crowd', n), 'user', 'local', n",
@@ -89,6 +89,7 @@ const TABLES: [(&str, &str); 24] = [
         "CONCAT('crowd', n), 'given_back', '', n, n, IF(n % 100 = 0, NULL, n)",
     ),
     ("compared_days (seoul_day, transactions, suspects, differences, compared_at_ms)", "n, 0, 0, 0, n"),
+    ("account_reveals (refund_id, leg_no, administrator_id, revealed_at_ms)", "1000000 + n, 1, 1000000 + n % 5000, n"),
     (
         "outbox (outbox_id, exchange_name, routing_key, payload, created_at_ms)",
         "1000000 + n, 'gream.events', '', '{}', n",

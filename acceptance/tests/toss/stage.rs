@@ -229,6 +229,12 @@ impl Stage {
         (state, code, serde_json::from_str(&data).unwrap())
     }
 
+    /// Where a command stands; empty while no worker has met it.
+    pub async fn state_of(&self, id: CommandId) -> String {
+        let state = sqlx::query_scalar("SELECT state FROM commands WHERE command_id = ?").bind(id.bytes().to_vec());
+        state.fetch_optional(&self.market.database).await.unwrap().unwrap_or_default()
+    }
+
     pub async fn attempts(&self, id: CommandId) -> i16 {
         sqlx::query_scalar("SELECT attempts FROM commands WHERE command_id = ?")
             .bind(id.bytes().to_vec())

@@ -111,7 +111,10 @@ impl Api {
             Kind::ConfirmCharge
             | Kind::RequestRefund
             | Kind::ApproveRefund
+            | Kind::RejectRefund
             | Kind::CancelCharge
+            | Kind::ConfirmPayout
+            | Kind::FailPayout
             | Kind::FollowPayment
             | Kind::CollectDebt => None,
         }

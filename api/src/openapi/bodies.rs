@@ -56,6 +56,15 @@ pub(crate) struct TossWebhook {
     transaction_key: Option<String>,
 }
 
+/// Why a user is not paid.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct Refusal {
+    /// For the user to read.
+    #[schema(min_length = 1, max_length = 200, example = "예금주가 다릅니다.")]
+    reason: String,
+}
+
 /// A bid to buy.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]

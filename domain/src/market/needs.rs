@@ -166,7 +166,10 @@ impl Needs {
             Command::ConfirmCharge { .. }
             | Command::RequestRefund { .. }
             | Command::ApproveRefund { .. }
+            | Command::RejectRefund { .. }
             | Command::CancelCharge { .. }
+            | Command::ConfirmPayout { .. }
+            | Command::FailPayout { .. }
             | Command::FollowPayment { .. }
             | Command::CollectDebt { .. } => {}
         }
@@ -215,7 +218,10 @@ pub(super) fn partition_of(command: &Command, partitions: PartitionCount) -> Opt
         Command::ConfirmCharge { .. }
         | Command::RequestRefund { .. }
         | Command::ApproveRefund { .. }
+        | Command::RejectRefund { .. }
         | Command::CancelCharge { .. }
+        | Command::ConfirmPayout { .. }
+        | Command::FailPayout { .. }
         | Command::FollowPayment { .. }
         | Command::CollectDebt { .. } => None,
     }

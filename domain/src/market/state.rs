@@ -131,7 +131,10 @@ impl Market {
             Command::ConfirmCharge { .. }
             | Command::RequestRefund { .. }
             | Command::ApproveRefund { .. }
+            | Command::RejectRefund { .. }
             | Command::CancelCharge { .. }
+            | Command::ConfirmPayout { .. }
+            | Command::FailPayout { .. }
             | Command::FollowPayment { .. }
             | Command::CollectDebt { .. } => Err(Undecided::WrongRole(command.kind()).into()),
         }

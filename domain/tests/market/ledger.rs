@@ -35,7 +35,7 @@ type Meaning = [(&'static str, u64, i64); 2];
 type Posting = fn(Heading, UserId, Won) -> Result<Transfer, TransferError>;
 
 /// The table of the plan: reason, entries in the order of their accounts' names.
-const POSTINGS: [(Posting, &str, Meaning); 7] = [
+const POSTINGS: [(Posting, &str, Meaning); 8] = [
     (Transfer::gift, "gift", [("available", 1, 70), ("gift", 0, -70)]),
     (Transfer::hold, "hold", [("available", 1, -70), ("held", 1, 70)]),
     (Transfer::release, "release", [("available", 1, 70), ("held", 1, -70)]),
@@ -43,6 +43,7 @@ const POSTINGS: [(Posting, &str, Meaning); 7] = [
     (Transfer::refund_hold, "refund_hold", [("available", 1, -70), ("held", 1, 70)]),
     (Transfer::refund_paid_by_cancel, "refund_paid", [("held", 1, -70), ("toss_clearing", 0, 70)]),
     (Transfer::refund_paid_by_payout, "refund_paid", [("held", 1, -70), ("payout_clearing", 0, 70)]),
+    (Transfer::refund_returned, "refund_returned", [("available", 1, 70), ("held", 1, -70)]),
 ];
 
 #[test]

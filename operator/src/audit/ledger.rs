@@ -133,7 +133,7 @@ async fn held_points_are_explained(snapshot: &mut Snapshot) -> Result<Check, sql
     Ok(check!(
         snapshot,
         "held_points_are_explained",
-        "A user's held points are what their open buy bids hold, and what of their refunds is not paid yet.",
+        "A user's held points are what their open buy bids hold, and what of their refunds is neither paid nor returned yet.",
         examined: r#"SELECT COUNT(*) AS "n!: i64" FROM balances"#,
         offenders: r#"
             SELECT CAST(CONCAT('user ', user_id, ': ', SUM(points), ' held points belong to no open bid or refund') AS CHAR)
@@ -145,7 +145,7 @@ async fn held_points_are_explained(snapshot: &mut Snapshot) -> Result<Check, sql
                   SELECT user_id, -amount FROM refunds WHERE state IN ('requested', 'paying')
                   UNION ALL
                   SELECT r.user_id, l.amount FROM refund_legs l JOIN refunds r ON r.refund_id = l.refund_id
-                  WHERE l.state = 'paid' AND r.state IN ('requested', 'paying')) AS told
+                  WHERE l.state IN ('paid', 'returned') AND r.state IN ('requested', 'paying')) AS told
             GROUP BY user_id HAVING SUM(points) <> 0"#
     ))
 }

@@ -4,17 +4,25 @@
 //! ```text
 //!  RequestRefund ──► one transaction: points held, refund requested
 //!  ApproveRefund ──► one transaction: allocated to the user's charges; a CancelCharge for each leg in the outbox
+//!  RejectRefund ───► one transaction: points returned, refund rejected
 //!  CancelCharge ───► tx 1: leg executing ─► call Toss, holding nothing ─► tx 2: leg paid, ledger; the last one: refund paid
 //!                                                                     └► refused for good: leg moved, new payout leg
+//!  ConfirmPayout ──► one transaction: payout leg paid, ledger  ─┬─ the last one: refund paid, or partly, or returned
+//!  FailPayout ─────► one transaction: leg and points returned ──┘
 //! ```
 //! Promises: no transaction and no connection is held across a call; a leg's money leaves the ledger once, in the
 //! transaction that ends its command. While Toss is away, requests and approvals go on.
-//! Doesn't: pay the payout legs. They stay `planned` until an administrator has transferred the money.
+//! Doesn't: transfer money. Payout legs go to the payout port, and stay `planned` until it is told what became of them.
 
 mod approve;
 mod call;
 mod leg;
+mod once;
+mod payout;
+mod reject;
 mod request;
+mod rows;
+mod transfer;
 
 use crate::laddered::{CarryOut, Crew, Ending, Fault, Foundation, Gate};
 use call::Answer;
@@ -25,6 +33,7 @@ use domain::{
     refund::leg::{self as rules, Sent, Step},
 };
 use leg::{Begun, Stored};
+use payout::Manual;
 use sqlx::MySqlPool;
 use std::{
     sync::Arc,
@@ -71,12 +80,13 @@ impl RefundWorker {
 struct Store {
     pool: MySqlPool,
     limit: Duration,
+    payouts: Manual,
 }
 
 impl Store {
     fn new(foundation: &Foundation) -> Self {
         let limit = Duration::from_millis(foundation.config.database.statement_timeout_ms);
-        Self { pool: foundation.database.clone(), limit }
+        Self { pool: foundation.database.clone(), limit, payouts: Manual }
     }
 }
 
@@ -96,8 +106,11 @@ impl CarryOut for Refunding {
 
     async fn carry_out(&self, envelope: &Envelope) -> Result<Ending, Fault> {
         match &envelope.command {
-            Command::RequestRefund { .. } => self.store.request(envelope, self.clock.now()).await,
-            Command::ApproveRefund { refund } => self.store.approve(envelope, *refund, self.clock.now()).await,
+            Command::RequestRefund { .. }
+            | Command::ApproveRefund { .. }
+            | Command::RejectRefund { .. }
+            | Command::ConfirmPayout { .. }
+            | Command::FailPayout { .. } => self.store.at_once(envelope, self.clock.now()).await,
             Command::CancelCharge { refund, leg } => self.cancel_charge(envelope, *refund, *leg).await,
             other => Err(Fault::Defect(format!("a {} is no refund", other.kind()))),
         }

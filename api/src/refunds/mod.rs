@@ -1,5 +1,8 @@
 //! `POST /api/users/points/refunds`: points are held until an administrator approves. From here on the account number
 //! travels encrypted.
+//! [`own`]: what became of them.
+
+pub(crate) mod own;
 
 use crate::{
     auth::Caller,
