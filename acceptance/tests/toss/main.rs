@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod charges;
+mod fleet;
 mod outages;
 mod refunds;
 mod stage;

@@ -17,7 +17,7 @@ mod store;
 use crate::laddered::{CarryOut, Crew, Ending, Fault, Foundation, Gate};
 use call::Answer;
 pub(crate) use call::of_class;
-use contracts::{Command, Envelope, topology::Role};
+use contracts::{Command, Envelope, UnixMs, topology::Role};
 use domain::payment::{self, Step};
 use std::sync::Arc;
 use store::{Asked, Begun, Store, Stored};
@@ -35,9 +35,10 @@ impl PaymentWorker {
     /// # Errors
     /// When no client for Toss can be made of the configuration.
     pub fn new(foundation: Foundation) -> Result<Self, InvalidOptions> {
-        let gate = Arc::new(Gate::new(&foundation, Role::Payment.as_str()));
+        let toss = foundation.toss()?;
+        let gate = Arc::new(Gate::new(&foundation, toss.clone(), Role::Payment.as_str()));
         let handler = Confirming {
-            toss: foundation.toss()?,
+            toss,
             store: Store::new(&foundation),
             gate: gate.clone(),
             clock: foundation.clock.clone(),
@@ -62,6 +63,13 @@ struct Confirming {
 impl CarryOut for Confirming {
     const ROLE: Role = Role::Payment;
     const STOPS_WITH_TOSS: bool = true;
+
+    fn deadline(envelope: &Envelope) -> UnixMs {
+        match &envelope.command {
+            Command::ConfirmCharge { confirm_by, .. } => *confirm_by,
+            _ => envelope.accepted_at,
+        }
+    }
 
     async fn carry_out(&self, envelope: &Envelope) -> Result<Ending, Fault> {
         let Command::ConfirmCharge { order_id, payment_key, amount, confirm_by } = &envelope.command else {

@@ -46,11 +46,12 @@ impl RefundWorker {
     /// # Errors
     /// When no client for Toss can be made of the configuration.
     pub fn new(foundation: Foundation) -> Result<Self, InvalidOptions> {
-        let gate = Arc::new(Gate::new(&foundation, Role::Refund.as_str()));
-        let toss = &foundation.config.toss;
-        let call_limit_ms = toss.connect_timeout_ms.saturating_add(toss.read_timeout_ms);
+        let toss = foundation.toss()?;
+        let gate = Arc::new(Gate::new(&foundation, toss.clone(), Role::Refund.as_str()));
+        let limits = &foundation.config.toss;
+        let call_limit_ms = limits.connect_timeout_ms.saturating_add(limits.read_timeout_ms);
         let handler = Refunding {
-            toss: foundation.toss()?,
+            toss,
             store: Store::new(&foundation),
             gate: gate.clone(),
             clock: foundation.clock.clone(),
