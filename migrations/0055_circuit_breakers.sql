@@ -1,5 +1,6 @@
 -- What the fleet knows of a service's health: one row a service, changed only by whoever has read its present version.
--- Workers look at it about once a second, and write to it when calls failed, were slow, or at most as often as they look.
+-- Workers look at it before they call and about once a second; they write to it when a call failed or was slow, and of
+-- good calls about once a second. Of a call it counts thousandths.
 CREATE TABLE circuit_breakers (
     service VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
     version BIGINT NOT NULL,

@@ -17,7 +17,7 @@ use toss::sandbox::journal::Effect;
 /// What `make test` can spare.
 const OUTAGE_S: u64 = 10;
 const MIN_CALLS: u64 = 6;
-const PREFETCH: u64 = 8;
+const PREFETCH: u64 = 16;
 const PAUSE_MS: u64 = 1_000;
 const MAX_PAUSE_MS: u64 = 60_000;
 /// What each call takes once Toss is back: long enough to see how many there are at once.
@@ -209,16 +209,17 @@ async fn an_outage_under_load_burns_nothing_and_the_backlog_drains_without_a_sec
     println!("confirms by tenths of a second, from the first on: {by_tenth:?}");
 
     assert!((1..=most_probes(outage)).contains(&probes), "one probe at a time over the fleet: {probes}");
-    // The sandbox strikes what opens it, and what the three had under way.
-    assert!(struck - probes <= MIN_CALLS * 2 + 3 * PREFETCH, "{struck} calls, {probes} probes");
+    // What opened it, and what was under way then: at four charges a second, next to nothing.
+    assert!(struck - probes <= MIN_CALLS * 2 + PREFETCH, "{struck} calls, {probes} probes");
     assert!(burnt <= i64::try_from(MIN_CALLS * 2).unwrap(), "{burnt} attempts burnt");
     assert!(
         u64::from(waiting) * 250 >= u64::try_from(outage.as_millis()).unwrap() / 2,
         "most were not taken: {waiting}"
     );
     assert_eq!(during.len(), fleet.bids.iter().filter(|bid| bid.accepted_at >= went_away).count(), "all bids went on");
-    assert!(told(&during).len() > 1 && during[during.len() * 9 / 10] < 1_000, "unhindered: {}", told(&during));
-    assert!(by_tenth[0] <= 4, "each of the two begins with one: {by_tenth:?}");
+    assert!(during[during.len() * 9 / 10] < 1_000, "unhindered: {}", told(&during));
+    // One call of each of the two; twice as many a tenth later. Half of one's prefetch allows for a busy machine.
+    assert!(by_tenth[0] <= PREFETCH / 2, "no stampede: {by_tenth:?}");
     assert_eq!(fleet.openings().await, openings, "no second outage");
     assert_eq!(fleet.stage.market.count("suspended").await, 0);
     fleet.stage.audit_holds().await;

@@ -26,7 +26,7 @@ impl Ramp {
         self.allowed >= self.most
     }
 
-    /// A call went well.
+    /// A call went well, or a moment passed in which nothing went wrong.
     pub fn climb(&mut self) {
         self.allowed = self.allowed.saturating_add(1).min(self.most);
     }

@@ -1,10 +1,10 @@
 //! Taking messages: one connection, at most `prefetch` commands at once, none while the gate to Toss is shut.
 //!
-//! When the gate has opened again, a crew whose commands all call Toss begins with one at a time, takes many more messages
-//! than that, and carries those out first whose deadline is nearest. Nearest of what it has taken: a queue of RabbitMQ's
-//! cannot be sorted, so an urgent command behind a longer backlog than all crews' windows together waits until they have
-//! come to it. Commands wait on the queue in the order in which they were accepted, which is nearly the order of their
-//! deadlines; what came back over the retry ladder is what the window is for.
+//! When the gate has opened again, a crew whose commands all call Toss begins with one at a time, takes many more
+//! messages than that, and carries those out first whose deadline is nearest. Nearest of what it has taken: a queue of
+//! RabbitMQ's cannot be sorted, so an urgent command behind a longer backlog than all crews' windows together waits
+//! until they have come to it. Commands wait on the queue in the order in which they were accepted, which is nearly the
+//! order of their deadlines; what came back over the retry ladder is what the window is for.
 //!
 //! Whatever breaks, the crew lets go of everything (the broker gives the unacked messages to the next one), waits a
 //! growing moment, and rebuilds; the database first, for without it nothing may be taken.

@@ -1,4 +1,4 @@
-//! The gate to Toss: every call of a role in this process passes here, and none while the fleet's circuit breaker is open.
+//! The gate to Toss: every call of a role in this process passes here, none while the fleet's circuit breaker is open.
 //!
 //! ```text
 //!  call ─► may I? ─ no: Shut ─► comes later, uncounted
@@ -9,19 +9,20 @@
 //!                ├ 429 with Retry-After: told at once ────┘      what is known here ─► may I?
 //!                └ our keys are refused: this process stops, the fleet goes on
 //! ```
-//! Promises: what failed or is slow is told before its caller goes on, so that it already knows whether the breaker has
-//! opened. A slow call is told when it becomes slow, not when it ends. Probes are look-ups of an order that nobody has:
-//! they need no command, change nothing, and are made also when the queues are empty. After an outage the calls of this
-//! process begin with one at a time. Refused keys raise an alarm until Toss takes them.
-//! Doesn't: queue anybody up, or write to the row for each good call. While MySQL is away, what was last known goes on to
-//! hold, together with what is heard here.
+//! Promises: no call begins later than a tenth of a second after the row forbade it. What failed or is slow is told
+//! before its caller goes on, who therefore knows whether the breaker has opened. A slow call is told when it becomes
+//! slow, not when it ends. After an outage the calls of this process begin with one at a time. Refused keys raise an
+//! alarm until Toss takes them.
+//! Doesn't: queue anybody up, or write to the row for each good call. While MySQL is away, what was last known goes on
+//! to hold, together with what is heard here.
 
 use super::{
     Foundation,
+    health::{Health, count, health},
     shared_breaker::{Changed, SharedBreaker, word},
 };
 use contracts::UnixMs;
-use domain::breaker::{Keys, Phase, Policy, ProbeId, Probed, Ramp, State, Tally};
+use domain::breaker::{Keys, Phase, Policy, Ramp, State, Tally};
 use platform::Clock;
 use std::{
     pin::pin,
@@ -36,14 +37,10 @@ const MAX_PAUSE_MS: i64 = 60_000;
 const MAX_ASKED_MS: i64 = 600_000;
 /// Beyond its own limit, before a probe is taken for lost.
 const PROBE_SLACK_MS: i64 = 5_000;
-/// How often the row is looked at while calls pass freely: so late are outages noticed in which one has no part.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The same while something is about to change.
-const LOOK_OFTEN: Duration = Duration::from_millis(250);
-/// Each look comes by up to so many percent later, or a fleet would look all at once.
-const LOOK_JITTER_PERCENT: u32 = 25;
-/// The order that probes look up. Nobody has it: our own are longer.
-const PROBE_ORDER: &str = "gream-probe";
+/// A call is made only if the row was looked at so lately, where it can be reached.
+const FRESH: Duration = Duration::from_millis(100);
+/// No call waits longer than this for the row before it begins.
+pub(crate) const ENTRY_LIMIT: Duration = Duration::from_millis(500);
 
 /// The gate is shut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,35 +48,28 @@ pub(crate) struct Shut;
 
 /// See the module's words.
 pub(crate) struct Gate {
-    shared: SharedBreaker,
-    policy: Policy,
-    slow_after: Duration,
+    pub(super) shared: SharedBreaker,
+    pub(super) policy: Policy,
+    pub(super) slow_after: Duration,
     known: Mutex<Known>,
     /// One conversation with the row at a time, or an older answer would overwrite a newer one.
-    conversation: tokio::sync::Mutex<()>,
-    toss: toss::Client,
-    clock: Clock,
-    role: &'static str,
+    pub(super) conversation: tokio::sync::Mutex<()>,
+    pub(super) toss: toss::Client,
+    pub(super) clock: Clock,
+    pub(super) role: &'static str,
 }
 
 /// What this process knows.
-struct Known {
-    state: State,
-    keys: Keys,
-    ramp: Ramp,
+pub(super) struct Known {
+    pub(super) state: State,
+    /// When the row said so.
+    looked_at: Option<Instant>,
+    pub(super) keys: Keys,
+    pub(super) ramp: Ramp,
     /// Calls at this moment.
     under_way: usize,
     /// How calls went that the row does not know of yet.
     news: Tally,
-}
-
-/// What a call's answer says about Toss, and about us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Well,
-    Ill,
-    AskedToWait(i64),
-    KeysRefused,
 }
 
 impl Gate {
@@ -88,6 +78,7 @@ impl Gate {
         let statement_limit = Duration::from_millis(config.database.statement_timeout_ms);
         let known = Known {
             state: State::NEW,
+            looked_at: None,
             keys: Keys::default(),
             ramp: Ramp::climbed(usize::from(config.payment_worker.prefetch)),
             under_way: 0,
@@ -113,6 +104,9 @@ impl Gate {
         what: &'static str,
         call: impl Future<Output = Result<Payment, CallError>>,
     ) -> Result<Result<Payment, CallError>, Shut> {
+        if tokio::time::timeout(ENTRY_LIMIT, self.look_if_stale()).await.is_err() {
+            tracing::warn!(role = self.role, "the circuit breaker's row is slow; what was last known must do");
+        }
         let _place = self.enter()?;
         let started = Instant::now();
         let mut call = pin!(call);
@@ -145,35 +139,43 @@ impl Gate {
         }
     }
 
-    /// Tells the fleet of a call, and of those that went well since.
+    /// Tells the fleet of a call, and of those that went well since. Whoever waited for their turn may find that the one
+    /// before them has told everything.
     async fn tell(&self, call: Tally) {
         {
             let mut known = self.known();
             known.news = known.news.with(call, self.policy.window_calls);
         }
-        self.converse(|known| !known.news.is_empty()).await;
+        let _turn = self.conversation.lock().await;
+        if !self.known().news.is_empty() {
+            self.tell_in_turn().await;
+        }
     }
 
     /// Looks at the row, and tells what it does not know.
     pub(crate) async fn look(&self) {
-        self.converse(|_| true).await;
+        let _turn = self.conversation.lock().await;
+        self.tell_in_turn().await;
     }
 
-    /// Whoever waited for their turn may find that the one before them has told everything.
-    async fn converse(&self, is_needed: impl Fn(&Known) -> bool) {
+    /// Looks at the row, unless that was just done.
+    async fn look_if_stale(&self) {
+        if self.known().is_fresh() {
+            return;
+        }
         let _turn = self.conversation.lock().await;
-        let news = {
-            let mut known = self.known();
-            if !is_needed(&known) {
-                return;
-            }
-            std::mem::take(&mut known.news)
-        };
+        if !self.known().is_fresh() {
+            self.change_in_turn(self.clock.now(), |state| state).await;
+        }
+    }
+
+    async fn tell_in_turn(&self) {
+        let news = std::mem::take(&mut self.known().news);
         let now = self.clock.now();
         self.change_in_turn(now, |state| state.after_calls(&self.policy, news, now)).await;
     }
 
-    async fn change(&self, now: UnixMs, step: impl Fn(State) -> State) {
+    pub(super) async fn change(&self, now: UnixMs, step: impl Fn(State) -> State) {
         let _turn = self.conversation.lock().await;
         self.change_in_turn(now, step).await;
     }
@@ -189,7 +191,7 @@ impl Gate {
         }
     }
 
-    fn adopt_changed(&self, Changed { state, ended }: Changed) {
+    pub(super) fn adopt_changed(&self, Changed { state, ended }: Changed) {
         if let Some(from) = ended {
             let (from, to) = (word(from), word(state.phase()));
             tracing::warn!(role = self.role, from, to, "the fleet's circuit breaker moved, by this process");
@@ -209,80 +211,11 @@ impl Gate {
             tracing::info!(role = self.role, from = ?known.state.phase(), to = ?state.phase(), "the breaker, seen here");
         }
         known.state = state;
+        known.looked_at = Some(Instant::now());
         self.show(&known);
     }
 
-    /// Looks after the breaker until it is dropped: looks at the row, and probes when that is due.
-    pub(crate) async fn watch(&self) {
-        loop {
-            let often = self.known().state.phase() != Phase::Closed;
-            let every = if often { LOOK_OFTEN } else { LOOK_EVERY };
-            tokio::time::sleep(every + every * rand::random_range(0..=LOOK_JITTER_PERCENT) / 100).await;
-            self.look().await;
-            if self.known().keys.are_accepted() {
-                self.probe_if_due().await;
-            } else if self.known().keys.may_be_tried(self.clock.now()) {
-                self.try_keys().await;
-            }
-        }
-    }
-
-    async fn probe_if_due(&self) {
-        let probe = ProbeId(rand::random());
-        if !self.takes_lease(probe).await {
-            return;
-        }
-        let went = match self.probe().await {
-            Health::Well => Probed::Well,
-            Health::Ill => Probed::Ill,
-            Health::AskedToWait(wait_ms) => Probed::AskedToWait(wait_ms),
-            Health::KeysRefused => {
-                self.stop_for_the_keys();
-                Probed::Void
-            }
-        };
-        tracing::info!(role = self.role, ?went, "a probe of Toss");
-        let now = self.clock.now();
-        self.change(now, |state| state.after_probe(&self.policy, probe, went, now)).await;
-    }
-
-    /// Whether the one probe is ours. Only the row can say so: without the database nobody probes.
-    async fn takes_lease(&self, probe: ProbeId) -> bool {
-        let now = self.clock.now();
-        if self.known().state.with_probe(&self.policy, probe, now).is_none() {
-            return false;
-        }
-        let _turn = self.conversation.lock().await;
-        let step = |state: State| state.with_probe(&self.policy, probe, now).unwrap_or(state);
-        let Ok(changed) = self.shared.change(now, step).await else { return false };
-        self.adopt_changed(changed);
-        matches!(changed.state, State::HalfOpen { probe: holder, .. } if holder == probe)
-    }
-
-    /// Asks Toss for something that does not exist. To say so, it must be well.
-    async fn probe(&self) -> Health {
-        let started = Instant::now();
-        let Ok(answer) = tokio::time::timeout(self.slow_after, self.toss.payment_by_order(PROBE_ORDER)).await else {
-            metrics::counter!("gream_toss_calls_total", "call" => "probe", "result" => "timeout").increment(1);
-            return Health::Ill;
-        };
-        count("probe", &answer, started);
-        health(&answer)
-    }
-
-    async fn try_keys(&self) {
-        if self.probe().await == Health::Well {
-            tracing::warn!(role = self.role, "Toss takes our keys again");
-            let mut known = self.known();
-            known.keys.accept();
-            known.ramp.fall();
-            self.show(&known);
-        } else {
-            self.stop_for_the_keys();
-        }
-    }
-
-    fn stop_for_the_keys(&self) {
+    pub(super) fn stop_for_the_keys(&self) {
         let mut known = self.known();
         known.keys.refuse(&self.policy, self.clock.now());
         self.show(&known);
@@ -323,11 +256,11 @@ impl Gate {
         known.state.shut_for_ms(&self.policy, now).max(known.keys.refused_for_ms(now))
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, known: &Known) {
+    pub(super) fn show(&self, known: &Known) {
         let open = match known.state.phase() {
             _ if !known.keys.are_accepted() => 1.0,
             Phase::Closed | Phase::Ramping => 0.0,
@@ -343,6 +276,17 @@ impl Gate {
 }
 
 impl Known {
+    fn is_fresh(&self) -> bool {
+        self.looked_at.is_some_and(|at| at.elapsed() < FRESH)
+    }
+
+    /// Nothing speaks against Toss: whoever has few calls to make must not be held back for ever by an old outage.
+    pub(super) fn quiet_moment(&mut self) {
+        if self.state.phase() == Phase::Closed {
+            self.ramp.climb();
+        }
+    }
+
     fn lets_pass(&self) -> bool {
         self.state.lets_pass() && self.keys.are_accepted()
     }
@@ -361,29 +305,6 @@ pub fn policy(config: &platform::Config) -> Policy {
         max_asked_ms: MAX_ASKED_MS,
         probe_lease_ms: ms(worker.breaker_slow_call_ms).saturating_add(PROBE_SLACK_MS),
     }
-}
-
-fn health(answer: &Result<Payment, CallError>) -> Health {
-    match answer {
-        Err(CallError::NoAnswer { .. }) => Health::Ill,
-        Err(CallError::Refused(refusal)) if refusal.is_our_configuration() => Health::KeysRefused,
-        Err(CallError::Refused(refusal)) if refusal.is_toss_ailing() => match refusal.retry_after_ms {
-            Some(wait_ms) => Health::AskedToWait(i64::try_from(wait_ms).unwrap_or(i64::MAX)),
-            None => Health::Ill,
-        },
-        // To say no, Toss must be well enough.
-        Ok(_) | Err(CallError::Refused(_)) => Health::Well,
-    }
-}
-
-fn count(what: &'static str, answer: &Result<Payment, CallError>, started: Instant) {
-    let result = match answer {
-        Ok(_) => "ok",
-        Err(CallError::NoAnswer { kind, .. }) => kind.as_str(),
-        Err(CallError::Refused(_)) => "refused",
-    };
-    metrics::counter!("gream_toss_calls_total", "call" => what, "result" => result).increment(1);
-    metrics::histogram!("gream_toss_call_seconds", "call" => what).record(started.elapsed().as_secs_f64());
 }
 
 /// A call under way; gives its place free also when it is cancelled.

@@ -17,7 +17,9 @@
 mod books;
 mod consume;
 mod gate;
+mod health;
 mod inbox;
+mod probe;
 mod settle;
 mod shared_breaker;
 mod transaction;
@@ -25,8 +27,8 @@ mod transaction;
 pub(crate) use books::{
     balance, ended, find_balance, insert_event, insert_outbox, insert_transfer, is_expired, write_balance,
 };
-pub(crate) use gate::Gate;
 pub use gate::policy as breaker_policy;
+pub(crate) use gate::{ENTRY_LIMIT, Gate};
 pub(crate) use inbox::{Inbox, Standing};
 pub use shared_breaker::{Seen, SharedBreaker};
 pub(crate) use transaction::{again_on_contention, command_id, invalid, user_id};

@@ -37,12 +37,8 @@ impl PaymentWorker {
     pub fn new(foundation: Foundation) -> Result<Self, InvalidOptions> {
         let toss = foundation.toss()?;
         let gate = Arc::new(Gate::new(&foundation, toss.clone(), Role::Payment.as_str()));
-        let handler = Confirming {
-            toss,
-            store: Store::new(&foundation),
-            gate: gate.clone(),
-            clock: foundation.clock.clone(),
-        };
+        let handler =
+            Confirming { toss, store: Store::new(&foundation), gate: gate.clone(), clock: foundation.clock.clone() };
         Ok(Self(Crew::new(foundation, gate, handler)))
     }
 

@@ -16,7 +16,7 @@ mod call;
 mod leg;
 mod request;
 
-use crate::laddered::{CarryOut, Crew, Ending, Fault, Foundation, Gate};
+use crate::laddered::{CarryOut, Crew, ENTRY_LIMIT, Ending, Fault, Foundation, Gate};
 use call::Answer;
 use contracts::{Command, Envelope, RefundId, topology::Role};
 use domain::{
@@ -55,7 +55,7 @@ impl RefundWorker {
             store: Store::new(&foundation),
             gate: gate.clone(),
             clock: foundation.clock.clone(),
-            sender_limit: SEND_WITHIN + Duration::from_millis(call_limit_ms),
+            sender_limit: SEND_WITHIN + ENTRY_LIMIT + Duration::from_millis(call_limit_ms),
         };
         Ok(Self(Crew::new(foundation, gate, handler)))
     }
