@@ -3,7 +3,7 @@
 use crate::{broker::Broker, process::Process, servers::Servers, wait::becomes, wire::Wire};
 use contracts::{CommandId, PartitionCount, ProductId, UnixMs, UserId, topology::Topology};
 use platform::Clock;
-use sqlx::MySqlPool;
+use sqlx::{MySqlPool, Row, mysql::MySqlRow};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -239,16 +239,19 @@ impl Market {
         assert!(report.holds_at_rest(), "{}", serde_json::to_string_pretty(&report).expect("a report"));
     }
 
-    /// Ends every other connection to the database whose statement under way is like `pattern`; how many there were.
-    pub async fn cut_off(&self, pattern: &str) -> usize {
-        // Unsigned on one of the two servers.
-        let sql = "SELECT CAST(ID AS SIGNED) FROM information_schema.PROCESSLIST \
-                   WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND INFO LIKE ?";
-        let waiting: Vec<i64> =
-            sqlx::query_scalar(sql).bind(pattern).fetch_all(&self.database).await.expect("the processes");
+    /// Ends every other connection to the database whose statement under way contains all `parts`; how many there were.
+    pub async fn cut_off(&self, parts: &[&str]) -> usize {
+        // Not by information_schema: MySQL refuses to show it at all while anybody's statement has binary in it.
+        let mut connection = self.database.acquire().await.expect("a connection");
+        let shown = sqlx::raw_sql("SHOW FULL PROCESSLIST").fetch_all(&mut *connection).await.expect("the processes");
+        let waiting: Vec<i64> = shown
+            .iter()
+            .filter(|row| is_under_way(row, &self.database_name, parts))
+            .map(|row| row.get_unchecked("Id"))
+            .collect();
         for id in &waiting {
             // It may have ended by itself.
-            drop(sqlx::raw_sql(sqlx::AssertSqlSafe(format!("KILL {id}"))).execute(&self.database).await);
+            drop(sqlx::raw_sql(sqlx::AssertSqlSafe(format!("KILL {id}"))).execute(&mut *connection).await);
         }
         waiting.len()
     }
@@ -312,6 +315,16 @@ impl Drop for Market {
         });
         drop(clean_up.join());
     }
+}
+
+/// Whether a row of the server's list of processes is of this database, and its statement contains all `parts`.
+fn is_under_way(process: &MySqlRow, database: &str, parts: &[&str]) -> bool {
+    let column = |name: &str| {
+        let bytes: Option<Vec<u8>> = process.get_unchecked(name);
+        String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+    };
+    let statement = column("Info");
+    column("db") == database && parts.iter().all(|part| statement.contains(part))
 }
 
 /// What cannot be dropped is left behind: the stack is emptied before the next run anyway.

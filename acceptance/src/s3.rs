@@ -17,10 +17,27 @@ pub struct S3 {
 
 impl S3 {
     pub async fn start() -> Self {
-        let program = std::env::var(VARIABLE)
-            .unwrap_or_else(|_| panic!("{VARIABLE} is not set: run the tests by `make test`, or see dev/test"));
         // Free a moment ago; a test that loses the race fails at once and says so.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_at(port).await
+    }
+
+    /// Ends it, and starts it again at the same address, empty.
+    pub async fn start_again(&mut self) {
+        self.stop();
+        let port = self.endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).expect("its port");
+        *self = Self::start_at(port).await;
+    }
+
+    pub fn stop(&mut self) {
+        // An error only says that it has ended.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    async fn start_at(port: u16) -> Self {
+        let program = std::env::var(VARIABLE)
+            .unwrap_or_else(|_| panic!("{VARIABLE} is not set: run the tests by `make test`, or see dev/test"));
         let child = Command::new(program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .stdin(Stdio::null())
@@ -68,8 +85,6 @@ impl S3 {
 
 impl Drop for S3 {
     fn drop(&mut self) {
-        // An error only says that it has ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.stop();
     }
 }

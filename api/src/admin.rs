@@ -13,6 +13,7 @@ use axum::{extract::State, response::Response};
 use contracts::{Command, RefundId, ResultCode};
 use platform::database::is_duplicate;
 use serde::Serialize;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Refunds in one answer, oldest first.
@@ -32,7 +33,7 @@ const MAX_DESCRIPTION_CHARS: usize = 2_000;
 )]
 pub(crate) async fn add_product(
     State(api): State<Shared>,
-    _: Administrator,
+    Administrator(administrator): Administrator,
     Upload { mut fields, file }: Upload,
 ) -> Result<Answer<Nothing>, Failure> {
     let (brand, name) = (fields.line("brand", MAX_BRAND_CHARS), fields.line("name", MAX_NAME_CHARS));
@@ -56,6 +57,7 @@ pub(crate) async fn add_product(
         })
     };
     api.within(insert).await?;
+    api.reads.note_write(administrator.user, Duration::ZERO).await;
     Ok(Answer(Nothing {}))
 }
 

@@ -2,16 +2,19 @@
 
 use crate::{
     auth::{Administrator, Caller},
+    commands::Wishes,
     context::{Api, Shared},
     envelope::{Answer, Envelope, Failure, Nothing},
     openapi::bodies,
     request::{Fields, JsonBody, Query},
 };
 use axum::extract::State;
-use contracts::{ResultCode, UnixMs, UserId, Won};
+use contracts::{CommandId, ResultCode, UserId, Won};
 use domain::coupon::{CouponState, CouponStep, Discount, ImpossibleDiscount};
+use platform::database::is_duplicate;
 use serde::Serialize;
 use sqlx::MySqlPool;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Coupons in an answer to a client that names no page, the newest first.
@@ -102,11 +105,17 @@ struct Grant {
 pub(crate) async fn grant(
     State(api): State<Shared>,
     Administrator(administrator): Administrator,
+    wishes: Wishes,
     JsonBody(fields): JsonBody,
 ) -> Result<Answer<Nothing>, Failure> {
     let grant = read_grant(fields, Won(api.config.market.max_price))?;
     let user = find_user(&api, &grant.login_id).await?;
-    api.within(insert(&api, &grant, user, administrator.user, api.clock.now())).await?;
+    let by = administrator.user;
+    let id = wishes.idempotency_key.map(|key| CommandId::derived(by, "grant_coupon", &key));
+    if !api.within(insert(&api, &grant, user, by, id)).await? && !is_same(&api, &grant, user, id).await? {
+        return Err(ResultCode::KeyReused.into());
+    }
+    api.reads.note_write(user, Duration::ZERO).await;
     Ok(Answer(Nothing {}))
 }
 
@@ -142,23 +151,55 @@ async fn find_user(api: &Api, login_id: &str) -> Result<UserId, Failure> {
     Ok(UserId(user.unsigned_abs()))
 }
 
-async fn insert(api: &Api, grant: &Grant, user: UserId, by: UserId, at: UnixMs) -> Result<(), sqlx::Error> {
-    let (discount_type, amount) = match grant.discount {
+fn as_stored(discount: Discount) -> (&'static str, i64) {
+    match discount {
         Discount::Rate(per_cent) => ("RATE", i64::from(per_cent)),
         Discount::Fix(amount) => ("FIX", amount.0),
-    };
+    }
+}
+
+/// Whether the coupon that was granted with the same key is the same.
+async fn is_same(api: &Api, grant: &Grant, user: UserId, id: Option<CommandId>) -> Result<bool, Failure> {
+    let read = sqlx::query!(
+        "SELECT user_id, name, discount_type, discount FROM coupons WHERE grant_id = ?",
+        id.map(|id| id.bytes().to_vec())
+    );
+    let found = api.within(read.fetch_optional(&api.database)).await?;
+    let stored = as_stored(grant.discount);
+    Ok(found.is_some_and(|coupon| {
+        coupon.user_id.unsigned_abs() == user.0
+            && coupon.name == grant.name
+            && (coupon.discount_type.as_str(), coupon.discount) == stored
+    }))
+}
+
+/// Writes the coupon and the beginning of its ledger; `false` when the same key granted one before.
+async fn insert(
+    api: &Api,
+    grant: &Grant,
+    user: UserId,
+    by: UserId,
+    id: Option<CommandId>,
+) -> Result<bool, sqlx::Error> {
+    let ((discount_type, amount), at) = (as_stored(grant.discount), api.clock.now());
     let mut transaction = api.database.begin().await?;
     let inserted = sqlx::query!(
-        "INSERT INTO coupons (user_id, name, discount_type, discount, state, created_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO coupons (user_id, name, discount_type, discount, state, created_at_ms, grant_id)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
         user.0,
         grant.name,
         discount_type,
         amount,
         CouponStep::Granted.leads_to().as_str(),
-        at.0
+        at.0,
+        id.map(|id| id.bytes().to_vec())
     )
     .execute(&mut *transaction)
-    .await?;
+    .await;
+    let inserted = match inserted {
+        Err(error) if is_duplicate(&error) => return Ok(false),
+        result => result?,
+    };
     sqlx::query!(
         "INSERT INTO coupon_entries (coupon_id, step, reference, command_id, created_at_ms) VALUES (?, ?, ?, NULL, ?)",
         inserted.last_insert_id(),
@@ -168,7 +209,7 @@ async fn insert(api: &Api, grant: &Grant, user: UserId, by: UserId, at: UnixMs) 
     )
     .execute(&mut *transaction)
     .await?;
-    transaction.commit().await
+    transaction.commit().await.map(|()| true)
 }
 
 #[cfg(test)]

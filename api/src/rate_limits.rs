@@ -1,6 +1,6 @@
 //! How often one may try to log in or to sign up: by address and by account, counted over all API instances.
 //!
-//! Promises: an account that does not exist is limited like one that does; whoever storms an account with wrong passwords
+//! Promises: what an address is refused counts against nobody's account; an account that does not exist is limited like one that does; whoever storms an account with wrong passwords
 //! does not lock out its owner where they have logged in before, and nobody for longer than a window.
 //! Doesn't: show Redis an address or a login id; its keys are keyed hashes.
 
@@ -54,13 +54,16 @@ impl Api {
         self.count("sign_up", [of_address, of_login_id]).await
     }
 
+    /// In order: what one limit refuses is not counted against the next.
     async fn count<const N: usize>(&self, what: &'static str, limits: [Limit; N]) -> Result<(), Failure> {
-        let (windows, most): (Vec<_>, Vec<_>) = limits.into_iter().map(|limit| (limit.window, limit.most)).unzip();
-        let counts = self.counters.add(&windows).await;
-        let passed = counts.iter().zip(most).filter(|(count, most)| count.times > *most);
-        let Some(wait) = passed.map(|(count, _)| count.ends_in).max() else { return Ok(()) };
-        metrics::counter!("gream_rate_limited_total", "what" => what).increment(1);
-        Err(Failure::too_many(wait))
+        for Limit { window, most } in limits {
+            let counts = self.counters.add(&[window]).await;
+            if let Some(passed) = counts.iter().find(|count| count.times > most) {
+                metrics::counter!("gream_rate_limited_total", "what" => what).increment(1);
+                return Err(Failure::too_many(passed.ends_in));
+            }
+        }
+        Ok(())
     }
 
     fn limit(&self, parts: &[&str], length: Duration, most: u64) -> Limit {

@@ -24,9 +24,10 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Serves until shutdown is requested, then lets what is in flight finish, at most for `grace`.
 pub(crate) async fn run(listener: TcpListener, router: Router, shutdown: &Shutdown, grace: Duration) {
-    let mut server = Builder::new(TokioExecutor::new());
+    // Not HTTP/2: a load balancer speaks it to browsers, and here one connection is one answer at a time, which bounds
+    // what answers that nobody fetches can hold.
+    let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
-    server.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_LIMIT);
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {

@@ -81,7 +81,7 @@ pub(crate) enum Scenario {
     Latency,
     /// `batched` with 10³, 10⁵ and 10⁶ open bids.
     Standing,
-    /// Reads over HTTP with 10³, 10⁵ and 10⁶ open bids.
+    /// Reads over HTTP with 10³, 10⁵ and 10⁶ open bids and trades.
     Reads,
 }
 

@@ -99,15 +99,19 @@ impl Yardstick {
         let done = Arc::new(AtomicUsize::new(0));
         let connection = broker::connect(&self.amqp, "bench yardstick").await?;
         let mut tasks = JoinSet::new();
+        // Kept until the connection closes: one that is closing for having been dropped fails that.
+        let mut channels = Vec::new();
         match manner {
             Manner::Batched => {
                 for _ in 0..WORKERS {
                     let (channel, consumer) = consume(&connection, BATCH_PREFETCH).await?;
+                    channels.push(channel.clone());
                     tasks.spawn(batches(channel, consumer, session(&self.url).await?, done.clone()));
                 }
             }
             Manner::OneByOne => {
-                let (_, consumer) = consume(&connection, PREFETCH).await?;
+                let (channel, consumer) = consume(&connection, PREFETCH).await?;
+                channels.push(channel);
                 let consumer = Arc::new(Mutex::new(consumer));
                 for _ in 0..TASKS {
                     tasks.spawn(one_by_one(consumer.clone(), session(&self.url).await?, done.clone()));
@@ -129,6 +133,7 @@ impl Yardstick {
         tokio::time::sleep(Duration::from_millis(200)).await;
         tasks.shutdown().await;
         connection.close(200, "done".into()).await?;
+        drop(channels);
         pace
     }
 }

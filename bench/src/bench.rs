@@ -22,6 +22,8 @@ use std::{
 /// The outbox must be empty within this after a run.
 const OUTBOX_LIMIT: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The audit of one market; a million bids and a million trades take minutes.
+const AUDIT_LIMIT_S: &str = "900";
 
 /// How long the book of a market is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +44,16 @@ impl Size {
     pub(crate) fn standing(self) -> usize {
         match self {
             Size::Usual | Size::Thousand => 0,
+            Size::HundredThousand => 100_000,
+            Size::Million => 1_000_000,
+        }
+    }
+
+    /// Trades of the past.
+    pub(crate) fn trades(self) -> usize {
+        match self {
+            Size::Usual => 0,
+            Size::Thousand => 1_000,
             Size::HundredThousand => 100_000,
             Size::Million => 1_000_000,
         }
@@ -84,13 +96,20 @@ impl Bench {
             let began = Instant::now();
             let name = format!("gream_{}", size.name());
             let market = Market::make(config.database.url.expose(), &name, partitions).await?;
+            market.trade(size.trades(), &mut luck).await?;
             market.stand(size.standing(), &mut luck).await?;
-            println!("market {name}: {} bids stand in it, in {:.1} s", size.standing(), began.elapsed().as_secs_f64());
+            println!(
+                "market {name}: {} trades and {} standing bids are in it, in {:.1} s",
+                size.trades(),
+                size.standing(),
+                began.elapsed().as_secs_f64()
+            );
             markets.insert(*size, market);
         }
         let first = markets.get(&Size::Usual).ok_or("there is no usual market")?;
         let yardstick = Yardstick::make(first, config.rabbitmq.url.expose()).await?;
-        let fleet = Fleet::new(arguments.binary.clone(), arguments.logs.clone(), arguments.admin_port);
+        let pictures = config.pictures.folder.clone();
+        let fleet = Fleet::new(arguments.binary.clone(), arguments.logs.clone(), pictures, arguments.admin_port);
         let pids = Pids::read(&arguments.pids)?;
         Ok(Self { arguments, config, markets, yardstick, fleet, figures: Figures::default(), luck, pids })
     }
@@ -179,7 +198,7 @@ impl Bench {
         for (size, market) in &self.markets {
             let began = Instant::now();
             let output = tokio::process::Command::new(&self.arguments.binary)
-                .arg("audit")
+                .args(["audit", "--limit-s", AUDIT_LIMIT_S])
                 .env("GREAM__DATABASE__URL", &market.url)
                 // Nothing of these is in these markets.
                 .env_remove("GREAM_SANDBOX")

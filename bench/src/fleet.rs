@@ -57,14 +57,15 @@ impl Role {
 pub(crate) struct Fleet {
     binary: PathBuf,
     logs: PathBuf,
+    pictures: PathBuf,
     first_admin_port: u16,
     running: BTreeMap<Role, Child>,
     peaks: BTreeMap<Role, Memory>,
 }
 
 impl Fleet {
-    pub(crate) fn new(binary: PathBuf, logs: PathBuf, first_admin_port: u16) -> Self {
-        Self { binary, logs, first_admin_port, running: BTreeMap::new(), peaks: BTreeMap::new() }
+    pub(crate) fn new(binary: PathBuf, logs: PathBuf, pictures: PathBuf, first_admin_port: u16) -> Self {
+        Self { binary, logs, pictures, first_admin_port, running: BTreeMap::new(), peaks: BTreeMap::new() }
     }
 
     /// Starts `role` on the database of `database_url`, and waits until it is ready.
@@ -75,6 +76,7 @@ impl Fleet {
         let child = Command::new(&self.binary)
             .args(role.arguments())
             .env("GREAM__DATABASE__URL", database_url)
+            .env("GREAM__PICTURES__FOLDER", self.pictures_of(database_url))
             .env("GREAM__ADMIN__LISTEN", self.admin(role))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -94,6 +96,12 @@ impl Fleet {
     }
 
     /// Ends `role` in order, if it runs.
+    /// Each market is an installation of its own, and so has a folder of its own.
+    fn pictures_of(&self, database_url: &str) -> PathBuf {
+        let database = database_url.rsplit('/').next().unwrap_or_default();
+        self.pictures.join(database.split('?').next().unwrap_or_default())
+    }
+
     pub(crate) async fn stop(&mut self, role: Role) -> Result<(), Failure> {
         self.look_at_memory();
         let Some(mut child) = self.running.remove(&role) else { return Ok(()) };

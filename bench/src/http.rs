@@ -1,17 +1,12 @@
 //! Requests as bytes, and sending them: as fast as the answers come, or when they are meant to be sent.
 
-use crate::{
-    Failure,
-    market::{VISITORS, session},
-    orders::Ask,
-    statistics::per_second,
-    wire::Wire,
-};
+use crate::{Failure, market::session, orders::Ask, statistics::per_second, wire::Wire};
 use contracts::{Command, Side, UnixMs};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -25,18 +20,22 @@ const BOUNDARY: &str = "bench-4f1c9d";
 /// A token's life.
 const TOKEN_S: i64 = 3_000;
 
-/// Access tokens of every visitor, made here: a login would cost an Argon2 hash each.
+/// Access tokens of some users, made here: a login would cost an Argon2 hash each.
 pub(crate) struct Tokens(BTreeMap<u64, String>);
 
 impl Tokens {
-    pub(crate) fn sign(secret: &str, now: UnixMs) -> Result<Self, Failure> {
+    pub(crate) fn sign(secret: &str, users: RangeInclusive<u64>, now: UnixMs) -> Result<Self, Failure> {
         let (key, at) = (EncodingKey::from_secret(secret.as_bytes()), now.0 / 1000);
         let token = |user: u64| {
             let claims = json!({"sub": format!("u{user}"), "uid": user, "sid": session(user), "kind": "access",
                                 "iat": at, "exp": at + TOKEN_S});
             Ok((user, encode(&Header::new(Algorithm::HS256), &claims, &key)?))
         };
-        VISITORS.map(token).collect::<Result<_, Failure>>().map(Self)
+        users.map(token).collect::<Result<_, Failure>>().map(Self)
+    }
+
+    pub(crate) fn of(&self, user: u64) -> Result<&str, Failure> {
+        Ok(self.0.get(&user).ok_or("a user without a token")?)
     }
 }
 
@@ -52,7 +51,7 @@ pub(crate) fn requests(asks: Vec<Ask>, host: &str, tokens: &Tokens, wait: Wait) 
     asks.into_iter()
         .enumerate()
         .map(|(n, ask)| {
-            let token = tokens.0.get(&ask.user).ok_or("a visitor without a token")?;
+            let token = tokens.of(ask.user)?;
             let prefer = if wait == Wait::Accepted { "Prefer: respond-async\r\n" } else { "" };
             let (line, kind, body) = parts(&ask.command, n as u64)?;
             let mut request = format!(
@@ -106,9 +105,10 @@ fn upload(fields: &[(&str, String)], file: &[u8]) -> Vec<u8> {
     body
 }
 
-/// A plain read.
-pub(crate) fn read(host: &str, path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
+/// A read, by whoever has this token.
+pub(crate) fn read(host: &str, path: &str, token: Option<&str>) -> Vec<u8> {
+    let token = token.map_or(String::new(), |token| format!("Access-Token: {token}\r\n"));
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{token}\r\n").into_bytes()
 }
 
 /// What came back.
@@ -191,7 +191,7 @@ mod tests {
     const NO_COUPON: Option<CouponId> = None;
 
     fn request(command: Command, wait: Wait) -> String {
-        let tokens = Tokens::sign("0123456789abcdef0123456789abcdef", UnixMs(1_700_000_000_000)).unwrap();
+        let tokens = Tokens::sign("0123456789abcdef0123456789abcdef", 7..=7, UnixMs(1_700_000_000_000)).unwrap();
         let requests = requests(vec![Ask { user: 7, command }], "here", &tokens, wait).unwrap();
         String::from_utf8_lossy(&requests[0]).into_owned()
     }

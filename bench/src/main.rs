@@ -21,10 +21,12 @@ mod market;
 mod meter;
 mod mix;
 mod orders;
+mod reads;
 mod report;
 mod runs;
 mod servers;
 mod statistics;
+mod trades;
 mod wire;
 
 use arguments::{Arguments, Scenario};

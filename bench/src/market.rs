@@ -26,12 +26,14 @@ pub(crate) const VISITORS: RangeInclusive<u64> = 1..=400;
 /// Users whose commands are put on the queue directly.
 pub(crate) const CROWD: RangeInclusive<u64> = 1_001..=11_000;
 /// Users whose bids only stand in the book.
-const STANDERS: RangeInclusive<u64> = 20_001..=26_000;
+pub(crate) const STANDERS: RangeInclusive<u64> = 20_001..=26_000;
+/// Those of them who read, and so have a session and long histories.
+pub(crate) const READERS: RangeInclusive<u64> = 20_001..=20_400;
 /// Each user's points at the beginning.
 const POINTS: i64 = 10_000_000_000;
 /// Bids written in one transaction.
 const CHUNK: usize = 2_000;
-const DAY_MS: i64 = 86_400_000;
+pub(crate) const DAY_MS: i64 = 86_400_000;
 
 /// A database, and the rules of its ids.
 #[derive(Clone, Debug)]
@@ -119,7 +121,7 @@ impl Market {
             .await?;
         }
         let sessions: Vec<String> =
-            VISITORS.map(|user| format!("(0x{},{user},{at},{ends})", session(user).simple())).collect();
+            VISITORS.chain(READERS).map(|user| format!("(0x{},{user},{at},{ends})", session(user).simple())).collect();
         self.run(format!(
             "INSERT INTO sessions (session_id, user_id, created_at_ms, expires_at_ms) VALUES {}",
             sessions.join(",")
@@ -242,14 +244,20 @@ impl Market {
         Ok(usize::try_from(open)?)
     }
 
+    /// The last number of each partition.
+    pub(crate) async fn sequences(&self) -> Result<BTreeMap<u16, u64>, Failure> {
+        let rows = sqlx::query("SELECT partition_id, last_sequence FROM partitions").fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let (partition, last): (i16, i64) = (row.try_get(0)?, row.try_get(1)?);
+                Ok((u16::try_from(partition)?, u64::try_from(last)?))
+            })
+            .collect()
+    }
+
     /// Writes `bids` as if their commands had been carried out.
     async fn place(&self, bids: &[Resting], luck: &mut StdRng) -> Result<(), Failure> {
-        let mut sequences: BTreeMap<u16, u64> = BTreeMap::new();
-        let rows = sqlx::query("SELECT partition_id, last_sequence FROM partitions").fetch_all(&self.pool).await?;
-        for row in rows {
-            let (partition, last): (i16, i64) = (row.try_get(0)?, row.try_get(1)?);
-            sequences.insert(u16::try_from(partition)?, u64::try_from(last)?);
-        }
+        let mut sequences = self.sequences().await?;
         for some in bids.chunks(CHUNK) {
             let mut rows = Rows::default();
             for bid in some {

@@ -1,6 +1,12 @@
 //! What people and machines read.
 
-use crate::{Failure, bench::Bench, chart, figures::Figures};
+use crate::{
+    Failure,
+    bench::{Bench, Size},
+    chart,
+    figures::Figures,
+    reads::{READS, Read},
+};
 use serde_json::Value;
 
 /// The yardstick must reach these, or figures of this machine cannot be compared with those of `facts-stack.md`.
@@ -24,19 +30,10 @@ pub(crate) const SPEEDS: [(&str, &str); 12] = [
 ];
 
 /// Other figures of the table.
-const OTHERS: [(&str, &str); 18] = [
+const OTHERS: [(&str, &str); 9] = [
     ("http_p50_ms", "HTTP at half load, p50, ms"),
     ("http_p99_ms", "HTTP at half load, p99, ms"),
     ("http_half_load_per_s", "half load, requests a second"),
-    ("read_product_1k_p50_ms", "read a product, 10³ open bids, p50, ms"),
-    ("read_product_100k_p50_ms", "… 10⁵"),
-    ("read_product_1m_p50_ms", "… 10⁶"),
-    ("read_levels_1k_p50_ms", "read price levels, 10³ open bids, p50, ms"),
-    ("read_levels_100k_p50_ms", "… 10⁵"),
-    ("read_levels_1m_p50_ms", "… 10⁶"),
-    ("read_trades_1k_p50_ms", "read trades, 10³ open bids, p50, ms"),
-    ("read_trades_100k_p50_ms", "… 10⁵"),
-    ("read_trades_1m_p50_ms", "… 10⁶"),
     ("rss_mb_api", "memory at its peak (VmHWM), MiB: api"),
     ("rss_mb_worker", "… worker bid"),
     ("rss_mb_relay", "… relay"),
@@ -106,6 +103,7 @@ pub(crate) fn write(bench: &Bench, mut facts: Vec<(&'static str, Value)>) -> Res
         println!("{name:<32} {value}");
     }
     print_figures(figures);
+    print_reads(figures);
     print_cpu(figures);
     print_verdicts(figures);
     if !comparable(figures) {
@@ -133,6 +131,27 @@ fn print_figures(figures: &Figures) {
         if let Some(found) = figures.summary(name) {
             println!("{what:<62} {:>9.1}   {:>9.1} – {:<9.1}", found.median, found.min, found.max);
         }
+    }
+}
+
+/// Medians of each read, by size of the market.
+fn print_reads(figures: &Figures) {
+    let measured = |read: &Read| figures.median(&format!("read_{}_1m_per_s", read.name)).is_some();
+    if !READS.iter().any(measured) {
+        return;
+    }
+    println!(
+        "\n{:<36} {:>22}   {:>22}   {:>22}",
+        "reads: a second, p50 and p99 in ms", "10³", "10⁵", "10⁶ bids and trades"
+    );
+    for read in &READS {
+        print!("{:<36}", read.what);
+        for size in Size::COMPARED {
+            let of =
+                |what: &str| figures.median(&format!("read_{}_{}_{what}", read.name, size.name())).unwrap_or(f64::NAN);
+            print!(" {:>8.0} {:>6.1} {:>6.1}  ", of("per_s"), of("p50_ms"), of("p99_ms"));
+        }
+        println!();
     }
 }
 

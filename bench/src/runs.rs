@@ -26,9 +26,6 @@ const QUEUE_STOCK: usize = 3;
 const HTTP_STOCK: usize = 30;
 /// Requests before a run over HTTP is measured.
 const WARM_UP_REQUESTS: usize = 2_000;
-/// Requests of one run of reads, and connections.
-const READS: usize = 400;
-const READERS: usize = 8;
 
 /// How the shipped worker is run.
 pub(crate) struct Shipped<'a> {
@@ -134,13 +131,13 @@ impl Bench {
         let stock = Stock { each: HTTP_STOCK, cancels: mix::cancels(&acts) };
         let kept = market.stock_up(&products, &VISITORS, stock, &mut self.luck).await?;
         let asks = Crowd { users: VISITORS, kept }.asks(&acts, &mut self.luck)?;
-        let tokens = Tokens::sign(self.config.auth.jwt_secret.expose(), now())?;
+        let tokens = Tokens::sign(self.config.auth.jwt_secret.expose(), VISITORS, now())?;
         // What was written just now must not be taken for what is asked in this millisecond.
         tokio::time::sleep(Duration::from_millis(2)).await;
         http::requests(asks, &self.host(), &tokens, wait)
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.config.http.listen.to_string()
     }
 
@@ -220,28 +217,6 @@ impl Bench {
         self.fleet.stop_all().await
     }
 
-    /// Reads of one market.
-    pub(crate) async fn reads(&mut self, size: Size) -> Result<(), Failure> {
-        let market = self.market(size)?;
-        self.fleet.start(Role::Api, &market.url).await?;
-        let host = self.host();
-        for (name, path) in [("product", ""), ("levels", "/sell"), ("trades", "/trade")] {
-            let requests: Vec<Vec<u8>> = PRODUCTS
-                .cycle()
-                .take(READS)
-                .map(|id| http::read(&host, &format!("/api/products/{id}{path}")))
-                .collect();
-            let answers = http::send(&host, READERS, requests, Rhythm::Eager).await?;
-            refuse_strays(name, &answers, |status| status == 200)?;
-            let p50 = percentile(&answers.latencies, 500).ok_or("no answers")?;
-            let name = format!("read_{name}_{}", size.name());
-            println!("  {name:<28} {:>9.0} /s   p50 {:.1} ms", answers.per_s(), milliseconds(p50));
-            self.figures.add(format!("{name}_per_s"), answers.per_s());
-            self.figures.add(format!("{name}_p50_ms"), milliseconds(p50));
-        }
-        self.fleet.stop_all().await
-    }
-
     fn note_answers(&mut self, name: &str, answers: &Answers) {
         println!("  {name:<28} {:>9.0} /s   {:?}", answers.per_s(), answers.by_status);
         self.figures.add(format!("{name}_per_s"), answers.per_s());
@@ -253,7 +228,7 @@ fn outcome(status: u16) -> bool {
     matches!(status, 200 | 400 | 403 | 404 | 409 | 410)
 }
 
-fn refuse_strays(name: &str, answers: &Answers, wanted: impl Fn(u16) -> bool) -> Result<(), Failure> {
+pub(crate) fn refuse_strays(name: &str, answers: &Answers, wanted: impl Fn(u16) -> bool) -> Result<(), Failure> {
     let strays = answers.with(|status| !wanted(status));
     if strays * 1_000 > answers.latencies.len() * MOST_WITHOUT_OUTCOME {
         return Err(format!("{name}: too many other answers: {:?}", answers.by_status).into());

@@ -66,13 +66,13 @@ result_codes! {
     KakaoRefused = 1013, 401, "카카오 로그인에 실패했습니다. 다시 시도해 주세요.";
     /// Log in by password; an operator may set `kakao.client_id`.
     KakaoOff = 1014, 404, "카카오 로그인을 사용할 수 없습니다.";
-    /// The search found nothing.
+    /// The search found nothing. No call answers it: an empty list says so.
     NoResult = 2000, 404, "검색 결과가 없습니다.";
     /// No such product.
     ProductNotFound = 2001, 404, "해당 상품은 존재하지 않습니다.";
     /// Choose another product name.
     ProductNameTaken = 2002, 400, "중복된 상품명을 입력하셨습니다.";
-    /// Somebody was faster.
+    /// Somebody was faster. No call answers it: the sell bid is not found then.
     AlreadySold = 3000, 409, "구매 요청 대상 상품이 이미 판매되었습니다.";
     /// No such open buy bid.
     BuyBidNotFound = 3001, 404, "해당 구매 입찰 건은 존재하지 않습니다.";
@@ -80,7 +80,7 @@ result_codes! {
     DeadlinePassed = 3002, 409, "요청 상품의 등록 기한이 마감되었습니다.";
     /// Cancel one of the open bids on this product first.
     TooManyOpenBids = 3003, 409, "해당 상품에 등록할 수 있는 입찰 수를 초과하였습니다.";
-    /// Somebody was faster.
+    /// Somebody was faster. No call answers it: the buy bid is not found then.
     AlreadyBought = 4000, 409, "판매 요청 대상 상품이 이미 구매되었습니다.";
     /// No such open sell bid.
     SellBidNotFound = 4001, 404, "해당 판매 입찰 건은 존재하지 않습니다.";
@@ -128,7 +128,7 @@ result_codes! {
     CouponNotFound = 6000, 404, "해당 쿠폰은 존재하지 않습니다.";
     /// The coupon is reserved or used.
     CouponNotAvailable = 6001, 409, "쿠폰의 상태 변경에 실패했습니다.";
-    /// No coupon in use.
+    /// No coupon in use. No call answers it: none asks for one in use.
     CouponInUseNotFound = 6002, 404, "사용 중인 쿠폰이 존재하지 않습니다.";
     /// `RATE` or `FIX`.
     CouponTypeNotFound = 6003, 404, "해당 쿠폰 유형은 존재하지 않습니다.";

@@ -46,9 +46,9 @@ mysql_start() {
 # The socket's name is relative to the data folder, into which the server changes: a socket's path may have 107 bytes,
 # and a checkout may lie deeper. Everything of ours speaks TCP.
 mysql_write_config() { # FLAVOUR
-  local as_root='' only_here='mysqlx = OFF'
+  local as_root='' only_here='mysqlx = OFF' pool_mb=${GREAM_MYSQL_POOL_MB:-512} redo=innodb_redo_log_capacity
   [ "$me" != root ] || as_root='user = root'
-  [ "$1" = mysql ] || only_here='binlog-format = ROW'
+  [ "$1" = mysql ] || only_here='binlog-format = ROW' redo=innodb_log_file_size
   cat >"$home/$mysql_name/my.cnf" <<CONF
 [mysqld]
 datadir = "$home/$mysql_name/data"
@@ -63,7 +63,8 @@ skip-name-resolve
 $as_root
 max_connections = 400
 character-set-server = utf8mb4
-innodb_buffer_pool_size = 512M
+innodb_buffer_pool_size = ${pool_mb}M
+$redo = $((pool_mb / 4))M
 
 # Off by default in MariaDB, or less than durable.
 server-id = $mysql_port

@@ -56,6 +56,9 @@ pub enum Task {
         /// What is compared beside the database.
         #[command(flatten)]
         sources: AuditSources,
+        /// Reading the database may take so long.
+        #[arg(long, default_value_t = operator::DATABASE_LIMIT.as_secs())]
+        limit_s: u64,
         /// Print JSON.
         #[arg(long)]
         json: bool,

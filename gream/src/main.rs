@@ -7,7 +7,7 @@ mod tasks;
 
 use arguments::{AdminTask, Arguments, Task};
 use clap::Parser;
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -39,7 +39,7 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Task::Admin { task: AdminTask::Create { login_id, password_file } } => {
             tasks::create_administrator(&login_id, password_file.as_deref()).await
         }
-        Task::Audit { sources, json } => tasks::audit(&sources, json).await,
+        Task::Audit { sources, limit_s, json } => tasks::audit(&sources, Duration::from_secs(limit_s), json).await,
         Task::Breaker { task } => tasks::breaker(task.as_ref()).await,
         Task::Load(arguments) => market_day::play(arguments).await,
         Task::Topology => tasks::topology(),

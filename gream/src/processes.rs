@@ -49,14 +49,20 @@ impl Foundation {
         Ok(Self { config, clock, database, publisher, shutdown, partitions, name })
     }
 
-    /// The picture store, if it is the one where this installation's pictures are. Waits for it as for the database.
+    /// The picture store, if it is the one where this installation's pictures are. Waits for the first process to decide
+    /// that, as for the database; later a store that is away keeps nobody from trading.
     async fn pictures(&self) -> Result<PictureStore, Failure> {
         let store = PictureStore::open(&self.config.pictures)?;
         let mut pauses = platform::pause::Pauses::new();
         loop {
             match pictures::settle(&store, &self.database).await {
                 Ok(()) => return Ok(store),
-                Err(error @ (HomeError::Elsewhere { .. } | HomeError::Anothers { .. })) => return Err(error.into()),
+                Err(error) if is_final(&error) => return Err(error.into()),
+                Err(HomeError::Store(error)) if matches!(pictures::is_settled(&self.database).await, Ok(true)) => {
+                    tracing::warn!(%error, "the picture store is away; uploads are refused until it is back");
+                    self.shutdown.spawn(settle_later(store.clone(), self.database.clone(), self.shutdown.clone()));
+                    return Ok(store);
+                }
                 Err(error) => tracing::warn!(%error, "the picture store cannot be settled on; trying again"),
             }
             if !self.shutdown.sleep(pauses.next_pause()).await {
@@ -85,6 +91,26 @@ impl Foundation {
         }
         self.database.close().await;
         if orderly { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Waiting would not help.
+fn is_final(error: &HomeError) -> bool {
+    matches!(error, HomeError::Elsewhere { .. } | HomeError::Anothers { .. })
+}
+
+/// Looks at the store as soon as it is back, and ends the process when it is not the one that it should be.
+async fn settle_later(store: PictureStore, database: MySqlPool, shutdown: Shutdown) {
+    let mut pauses = platform::pause::Pauses::new();
+    while shutdown.sleep(pauses.next_pause()).await {
+        match pictures::settle(&store, &database).await {
+            Ok(()) => return tracing::info!("the picture store is back"),
+            Err(error) if is_final(&error) => {
+                tracing::error!(%error, "stopping: the picture store that came back is another one");
+                return shutdown.request();
+            }
+            Err(error) => tracing::debug!(%error, "the picture store is still away"),
+        }
     }
 }
 

@@ -48,11 +48,11 @@ pub async fn create_administrator(login_id: &str, password_file: Option<&Path>) 
 }
 
 /// `gream audit`
-pub async fn audit(compared: &AuditSources, json: bool) -> Result<ExitCode, Failure> {
+pub async fn audit(compared: &AuditSources, limit: Duration, json: bool) -> Result<ExitCode, Failure> {
     let config = Config::load()?;
     platform::telemetry::start_logging(&config.telemetry);
     let sources = sources(&config, compared)?;
-    let report = operator::audit(&sources).await?;
+    let report = operator::audit_within(&sources, limit).await?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -5,5 +5,7 @@
 pub mod audit;
 pub mod report;
 
-pub use audit::{AuditError, AuditReport, InvalidPage, ManagementPage, Sources, audit, audit_at_rest};
+pub use audit::{
+    AuditError, AuditReport, DATABASE_LIMIT, InvalidPage, ManagementPage, Sources, audit, audit_at_rest, audit_within,
+};
 pub use report::FinalReport;

@@ -19,6 +19,10 @@ const MAX_REMEMBERED: usize = 50_000;
 /// After a failure Redis is left alone for so long.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 
+/// A short note does not end a longer one: a like must not hide a charge that is under way.
+const SET_FOR_LONGER: &str =
+    "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], 1, 'PX', ARGV[1]) end";
+
 /// See the module's words.
 #[derive(Debug)]
 pub struct Writers {
@@ -40,12 +44,12 @@ impl Writers {
         Self { config, here: Mutex::default(), redis: tokio::sync::Mutex::new(link) }
     }
 
-    /// `user` counts as having written for `long`.
+    /// `user` counts as having written for `long`, or for as long as was noted before, if that is longer.
     pub async fn note(&self, user: UserId, long: Duration) {
         self.remember(user, Instant::now() + long);
         let milliseconds = u64::try_from(long.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut set = redis::cmd("SET");
-        set.arg(key(user)).arg(1).arg("PX").arg(milliseconds);
+        let mut set = redis::cmd("EVAL");
+        set.arg(SET_FOR_LONGER).arg(1).arg(key(user)).arg(milliseconds);
         // When it fails, other processes cannot ask either, and take everybody for a writer.
         self.ask::<()>(set).await;
     }
@@ -69,7 +73,8 @@ impl Writers {
                 here.clear();
             }
         }
-        here.insert(user, until);
+        let known = here.entry(user).or_insert(until);
+        *known = until.max(*known);
     }
 
     fn remembers(&self, user: UserId) -> bool {
@@ -130,8 +135,10 @@ mod tests {
         }
         assert!(writers.here.lock().unwrap().len() <= MAX_REMEMBERED);
         writers.remember(UserId(7), Instant::now() + Duration::from_secs(1));
-        assert!(writers.remembers(UserId(7)));
-        tokio::time::advance(Duration::from_secs(1)).await;
+        writers.remember(UserId(7), Instant::now() + Duration::from_millis(1));
+        tokio::time::advance(Duration::from_millis(999)).await;
+        assert!(writers.remembers(UserId(7)), "a shorter note ends no longer one");
+        tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!writers.remembers(UserId(7)));
     }
 }

@@ -3,7 +3,7 @@
 
 use acceptance::{
     Market, Visitor,
-    visitor::{PNG, start_api},
+    visitor::{PNG, send, start_api},
     wait::becomes,
 };
 use serde_json::{Value, json};
@@ -28,6 +28,23 @@ async fn steps(market: &Market, coupon: &Value) -> Vec<String> {
     let sql = "SELECT CAST(CONCAT(step, ' ', SUBSTRING_INDEX(reference, ':', 1)) AS CHAR) FROM coupon_entries
                WHERE coupon_id = ? ORDER BY entry_id";
     sqlx::query_scalar(sql).bind(coupon.as_i64()).fetch_all(&market.database).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_repeated_grant_is_one_coupon() {
+    let market = Market::new("api_coupons_again").await;
+    let (_api, visitor) = start_api(&market).await;
+    let admin = visitor.join_as_administrator(&market, "admin").await;
+    let alice = visitor.join("alice").await;
+    let grant = |discount: i64| {
+        let body = json!({"name": "환영 쿠폰", "discountType": "FIX", "discount": discount, "userLoginId": "alice"});
+        send(admin.request("POST", "/api/admin/coupon").header("Idempotency-Key", "welcome").json(&body))
+    };
+    grant(500).await.ok();
+    grant(500).await.ok();
+    grant(600).await.refused(422, 5004);
+    assert_eq!(alice.get("/api/coupons").await.ok().as_array().unwrap().len(), 1);
+    market.audit_holds().await;
 }
 
 #[tokio::test]

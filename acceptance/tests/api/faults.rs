@@ -3,8 +3,8 @@
 use acceptance::{
     Market, Visitor,
     process::Process,
-    visitor::{Answer, send, start_api},
-    wait::becomes,
+    visitor::{Answer, PNG, send, start_api},
+    wait::{becomes, eventually},
     wire::Wire,
 };
 use contracts::{ProductId, topology::bid_queue};
@@ -93,7 +93,7 @@ async fn a_broker_that_stands_still_accepts_nothing_and_a_retry_is_the_same_comm
     soon(Duration::from_secs(6), keyed("b")).await.refused(503, 5005);
     broker.mend();
     let id = refused.data()["commandId"].clone();
-    let accepted = acceptance::eventually("the connection comes back", || async {
+    let accepted = eventually("the connection comes back", || async {
         let answer = keyed("b").await;
         (answer.status != 503).then_some(answer)
     })
@@ -127,10 +127,8 @@ async fn a_database_that_is_away_is_told_in_bounded_time() {
         }
     }
     database.mend();
-    acceptance::eventually("it comes back by itself", || async {
-        alice.get("/api/users/points").await.is(200, 0).then_some(())
-    })
-    .await;
+    eventually("it comes back by itself", || async { alice.get("/api/users/points").await.is(200, 0).then_some(()) })
+        .await;
 }
 
 #[tokio::test]
@@ -171,4 +169,49 @@ async fn what_is_past_a_limit_is_told_so_at_once_and_measured() {
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
+}
+
+#[tokio::test]
+async fn a_picture_waits_a_bounded_time_for_its_turn_and_nobody_else_waits_with_it() {
+    const BURST: usize = 8;
+    let mut market = Market::new("api_busy_intake").await;
+    let _worker = market.worker(&["bid", "relay"]).await;
+    let turn_is_taken = market.folder().join("turn-is-taken");
+    market.set("GREAM__PICTURES__MAX_DECODING", 1);
+    market.set("GREAM__TEST__HALT_AT", "api.picture_turn");
+    market.set("GREAM__TEST__HALT_FILE", turn_is_taken.display());
+    let (mut api, visitor) = start_api(&market).await;
+    let alice = visitor.join("alice").await;
+    market.product(1).await;
+    let sell = || {
+        let alice = alice.clone();
+        tokio::spawn(async move { alice.upload("/api/sell/1", &[("price", "5000")], PNG).await })
+    };
+    let first = sell();
+    eventually("the only turn is taken", || async { turn_is_taken.exists().then_some(()) }).await;
+    let waiting: Vec<_> = (0..BURST).map(|_| sell()).collect();
+    soon(Duration::from_secs(4), buy(&alice, 1_000)).await.ok();
+    let refused = soon(Duration::from_secs(20), async {
+        let mut answers = Vec::new();
+        for waiter in waiting {
+            let answer = waiter.await.unwrap();
+            answer.refused(503, 5005);
+            answers.push(answer);
+        }
+        answers.pop().unwrap()
+    });
+    assert!(!refused.await.header("retry-after").is_empty());
+    let line = format!(r#"gream_pictures_refused_total{{reason="busy"}} {BURST}"#);
+    let metrics = metrics(&mut api).await;
+    assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+
+    std::fs::remove_file(&turn_is_taken).unwrap();
+    first.await.unwrap().ok();
+    sell().await.unwrap().ok();
+    assert_eq!(
+        market.number("SELECT COUNT(*) FROM bids WHERE side = 'sell'").await,
+        2,
+        "of the others nothing is left"
+    );
+    market.audit_holds().await;
 }

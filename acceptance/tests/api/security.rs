@@ -1,5 +1,5 @@
 //! A walk past every door: each route with no token, a forged, an expired, a refresh token, another user's; and other
-//! people's bids, charges, pictures and commands.
+//! people's bids, coupons, charges, pictures and commands.
 //!
 //! Which routes there are is read from the API's own document (in which every route is: a test of `api` sees to that),
 //! so a route that nobody thought of here fails the test.
@@ -170,6 +170,11 @@ async fn what_is_anothers_stays_anothers() {
     let _worker = market.worker(&["bid", "refund", "relay"]).await;
     market.product(1).await;
     let (alice, mallory) = (visitor.join("alice").await, visitor.join("mallory").await);
+    let admin = visitor.join_as_administrator(&market, "admin").await;
+    let coupon = json!({"name": "Alice's own", "discountType": "FIX", "discount": 100, "userLoginId": "alice"});
+    admin.post("/api/admin/coupon", &coupon).await.ok();
+    let coupon = alice.get("/api/coupons").await.ok()[0]["id"].clone();
+    assert!(coupon.is_i64());
     let bid = alice.post("/api/buy/1", &json!({"price": 400})).await;
     let command = bid.header("gream-command-id").to_owned();
     let bid = bid.ok()["buyId"].clone();
@@ -182,24 +187,39 @@ async fn what_is_anothers_stays_anothers() {
 
     mallory.delete(&format!("/api/buy/bid/{bid}")).await.refused(403, 5000);
     mallory.delete(&format!("/api/sell/bid/{offer}")).await.refused(404, 4001);
+    mallory.post("/api/buy/1", &json!({"price": 450, "couponId": coupon})).await.refused(404, 6000);
+    mallory.post("/api/buy/1/now", &json!({"price": 500, "couponId": coupon})).await.refused(404, 6000);
     mallory.get(&format!("/api/commands/{command}")).await.refused(404, 5012);
     let success = format!("/api/payments/toss/success?orderId={order}&paymentKey=pk&amount=5000");
     mallory.get(&success).await.refused(404, 8003);
     mallory.get(&format!("/api/payments/toss/fail?orderId={order}&code=X&message=Y")).await.refused(404, 8003);
     let refund = market.number("SELECT refund_id FROM refunds").await;
     mallory.delete(&format!("/api/admin/refund/{refund}")).await.refused(403, 5000);
-    for list in ["/api/buy/history/end", "/api/buy/history/onprogress", "/api/sell/history/end"] {
+    for list in [
+        "/api/buy/history/end",
+        "/api/buy/history/onprogress",
+        "/api/sell/history/end",
+        "/api/sell/history/onprogress",
+        "/api/coupons",
+        "/api/coupons/used",
+    ] {
         assert_eq!(mallory.get(list).await.ok(), json!([]), "{list}");
     }
-    assert_eq!(mallory.get("/api/sell/history/onprogress").await.ok(), json!([]));
     assert_eq!(mallory.points().await, 100_000);
 
-    // A voucher's picture, by an address that was changed or is over.
+    // A voucher's picture, by an address that was changed, to Mallory's name too, or is over.
     let selling = alice.get("/api/sell/history/onprogress").await.ok();
     let address = selling[0]["gifticonImageUrl"].as_str().unwrap();
     let address = format!("/api/{}", address.split_once("/api/").unwrap().1);
     let gifticon = selling[0]["gifticonId"].to_string();
+    let number_of = async |login_id: &str| {
+        let read = sqlx::query_scalar::<_, i64>("SELECT user_id FROM users WHERE login_id = ?").bind(login_id);
+        format!("for={}&", read.fetch_one(&market.database).await.unwrap())
+    };
+    let (alices, mallorys) = (number_of("alice").await, number_of("mallory").await);
+    assert!(address.contains(&alices), "{address}");
     for changed in [
+        address.replace(&alices, &mallorys),
         address.replace(&gifticon, "256"),
         address.replace("until=1", "until=9"),
         address.replace("&s=", "&s=0"),
@@ -210,6 +230,7 @@ async fn what_is_anothers_stays_anothers() {
     // Of all that, nothing happened to Alice.
     assert_eq!(alice.get("/api/buy/history/onprogress").await.ok()[0]["buyId"], bid);
     assert_eq!(alice.get("/api/sell/history/onprogress").await.ok()[0]["sellId"], offer);
+    assert_eq!(alice.get("/api/coupons").await.ok()[0]["id"], coupon);
     assert_eq!(alice.points().await, 100_000 - 400 - 1_000);
     market.advance_clock(2 * DAY_MS);
     acceptance::eventually("the address ends", || async {

@@ -9,7 +9,8 @@ use acceptance::{
 use contracts::{CommandId, UserId};
 use platform::pictures::gifticon_key;
 use std::{
-    path::PathBuf,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -33,8 +34,12 @@ async fn picture(market: &Market, name: &str, state: Option<&str>, age: Duration
     let path = market.folder().join("pictures").join(gifticon_key(command, random, "png"));
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, PNG).unwrap();
-    std::fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    grow_old(&path, age);
     path
+}
+
+fn grow_old(path: &Path, age: Duration) {
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
 }
 
 async fn path_of(market: &Market, where_: &'static str) -> PathBuf {
@@ -99,4 +104,39 @@ async fn pictures_go_when_nobody_needs_them_and_stay_while_a_command_may() {
 fn walk(folder: &std::path::Path) -> usize {
     let folders = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     folders.map(|folder| std::fs::read_dir(folder).unwrap().count()).sum()
+}
+
+#[tokio::test]
+async fn a_refused_product_s_picture_goes_and_a_listed_one_s_stays() {
+    let mut market = Market::new("api_sweeping_products").await;
+    market.set("GREAM__SCHEDULER__SWEEP_INTERVAL_MS", "5");
+    let (_api, visitor) = start_api(&market).await;
+    let admin = visitor.join_as_administrator(&market, "admin").await;
+    let add = async || {
+        let fields = [("brand", "카페"), ("name", "latte"), ("description", ""), ("price", "4500")];
+        admin.upload("/api/admin/products", &fields, PNG).await
+    };
+    let folder = market.folder().join("pictures/products");
+    let files =
+        || -> BTreeSet<PathBuf> { std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    add().await.ok();
+    let listed = files();
+    add().await.refused(400, 2002);
+    add().await.refused(400, 2002);
+    let left_behind: Vec<PathBuf> = files().difference(&listed).cloned().collect();
+    let [old, fresh] = left_behind.as_slice() else { panic!("{left_behind:?}") };
+    listed.iter().chain([old]).for_each(|path| grow_old(path, 2 * DAY));
+
+    let mut scheduler = market.spawn(&["scheduler"]);
+    let admin_address = scheduler.ready().await;
+    eventually("the picture that was left behind is gone", || async { (!old.exists()).then_some(()) }).await;
+    let looks = metric(&admin_address, "gream_scheduler_runs_total").await;
+    eventually("every folder was looked into once more", || async {
+        (metric(&admin_address, "gream_scheduler_runs_total").await > looks + 600.0).then_some(())
+    })
+    .await;
+    assert!(fresh.exists() && listed.iter().all(|path| path.exists()));
+    let shown = visitor.get("/api/products").await.ok()[0]["imageUrl"].as_str().unwrap().to_owned();
+    let shown = format!("{}/api/{}", visitor.base, shown.split_once("/api/").unwrap().1);
+    assert_eq!(visitor.client.get(shown).send().await.unwrap().status(), 200);
 }

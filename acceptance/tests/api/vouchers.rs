@@ -2,6 +2,7 @@
 
 use acceptance::{
     Market,
+    process::Process,
     s3::S3,
     visitor::{Answer, PNG, Visitor, start_api},
     voucher,
@@ -106,6 +107,7 @@ async fn a_picture_is_kept_without_metadata_and_shown_to_its_holder_who_is_noted
     sell(&alice, 1, "4000", &sent).await.ok();
     let kept = std::fs::read(market.folder().join("pictures").join(newest_key(&market).await)).unwrap();
     assert!(!voucher::has_secret(&kept) && kept.len() > 1_000 && kept.len() < sent.len());
+    assert_eq!((voucher::turned(&sent), voucher::turned(&kept)), (voucher::TURNED, voucher::TURNED));
 
     let address = |list: &Value, field: &str| {
         let url = list[0][field].as_str().unwrap().to_owned();
@@ -155,11 +157,9 @@ async fn what_is_no_sound_picture_is_refused_and_a_barcode_where_it_is_required(
         sell(&alice, 1, "4000", broken).await.refused(400, 4003);
     }
     let mut huge = PNG.to_vec();
+    // Its header: 16384 × 16384, and otherwise as the picture of one pixel.
     huge[16..24].copy_from_slice(&[0, 0, 0x40, 0, 0, 0, 0x40, 0]);
-    // Its header's check sum: 16384 × 16384, and otherwise as the picture of one pixel.
-    let sum = crc32(&huge[12..29]);
-    huge[29..33].copy_from_slice(&sum.to_be_bytes());
-    sell(&alice, 1, "4000", &huge).await.refused(400, 4007);
+    sell(&alice, 1, "4000", &voucher::believable(huge)).await.refused(400, 4007);
     sell(&alice, 1, "4000", PNG).await.ok();
 
     market.set("GREAM__PICTURES__BARCODE_REQUIRED", "true");
@@ -167,12 +167,6 @@ async fn what_is_no_sound_picture_is_refused_and_a_barcode_where_it_is_required(
     let alice = visitor.log_in("alice").await;
     sell(&alice, 1, "4000", PNG).await.refused(400, 4006);
     sell(&alice, 1, "4000", &sound).await.ok();
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
-    })
 }
 
 #[tokio::test]
@@ -247,6 +241,27 @@ async fn a_bucket_keeps_pictures_as_a_folder_does() {
 }
 
 #[tokio::test]
+async fn an_api_starts_while_its_bucket_is_away_and_ends_when_another_comes_back() {
+    let mut market = Market::new("api_s3_away").await;
+    let mut s3 = S3::start().await;
+    s3.serve(&mut market);
+    let (first, visitor) = start_api(&market).await;
+    visitor.join("alice").await;
+    market.product(1).await;
+    drop(first);
+    s3.stop();
+
+    let (mut api, visitor) = start_api(&market).await;
+    visitor.get("/api/products").await.ok();
+    let alice = visitor.log_in("alice").await;
+    sell(&alice, 1, "4000", &voucher::jpeg("9876543210123456")).await.refused(500, 7000);
+    // It comes back with nothing in it.
+    s3.start_again().await;
+    has_ended(&mut api).await;
+    assert!(api.logged().contains("is not where this installation keeps its pictures"), "{}", api.logged());
+}
+
+#[tokio::test]
 async fn a_second_host_with_a_folder_of_its_own_does_not_start() {
     let mut market = Market::new("api_two_folders").await;
     let (_api, visitor) = start_api(&market).await;
@@ -264,10 +279,14 @@ async fn a_second_host_with_a_folder_of_its_own_does_not_start() {
 
 async fn refuses_to_start(market: &Market, why: &str) {
     let mut process = market.spawn(&["api"]);
+    has_ended(&mut process).await;
+    assert!(process.logged().contains(why), "{}", process.logged());
+}
+
+async fn has_ended(process: &mut Process) {
     eventually("the process ends", || {
         let ended = !process.is_running();
         async move { ended.then_some(()) }
     })
     .await;
-    assert!(process.logged().contains(why), "{}", process.logged());
 }

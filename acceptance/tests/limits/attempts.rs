@@ -38,7 +38,7 @@ async fn a_database_that_fails_again_and_again_burns_no_attempt() {
     market.broker.publish(market.partitions, &commands).await;
     let cut_off = Cell::new(0);
     eventually("the lane was cut off again and again", || async {
-        cut_off.set(cut_off.get() + market.cut_off("%FROM balances%FOR UPDATE%").await);
+        cut_off.set(cut_off.get() + market.cut_off(&["FROM balances", "FOR UPDATE"]).await);
         (cut_off.get() >= 6).then_some(())
     })
     .await;

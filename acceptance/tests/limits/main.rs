@@ -23,7 +23,7 @@ fn rabbitmq(url: &str) -> RabbitConfig {
         url: Secret::new(url),
         heartbeat_s: 10,
         connect_timeout_ms: 5_000,
-        publish_channels: 8,
+        publish_channels: 64,
         publish_timeout_ms: 20_000,
     }
 }

@@ -11,7 +11,7 @@ pub const ROWS: u64 = 20_000;
 pub type Tables = BTreeMap<String, u64>;
 
 /// `n` runs from 0; ids are a million and more, so that they are nobody else's.
-const TABLES: [(&str, &str); 21] = [
+const TABLES: [(&str, &str); 20] = [
     (
         "users (user_id, login_id, nickname, role, provider, created_at_ms)",
         "1000000 + n, CONCAT('crowd', n), CONCAT('crowd', n), 'user', 'local', n",
@@ -22,10 +22,9 @@ const TABLES: [(&str, &str); 21] = [
     ),
     ("balances (user_id, available, held)", "1000000 + n, n, n"),
     ("kakao_accounts (kakao_id, user_id, created_at_ms)", "n + 1, 1000000 + n, n"),
-    ("pictures_to_destroy (picture_key, noted_at_ms)", "CONCAT('crowd', n), n"),
     (
         "products (product_id, brand, name, description, price, image_url, created_at_ms)",
-        "1000000 + n, CONCAT('brand', n % 100), CONCAT('product', n), '', 1000, '', n",
+        "1000000 + n, CONCAT('brand', n % 100), CONCAT('product', n), '', 1000, CONCAT('picture', n), n",
     ),
     (
         "commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, accepted_at_ms, updated_at_ms)",

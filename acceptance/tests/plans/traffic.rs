@@ -3,6 +3,7 @@
 use acceptance::{
     Market,
     commands::{WEEK_MS, buy, envelope, sell},
+    process::metric,
     visitor::start_api,
     voucher,
     wait::eventually,
@@ -81,11 +82,12 @@ async fn full_batches(market: &Market) {
     }
 }
 
-/// A voucher with a barcode is offered, shown, taken back, offered again; its first picture is destroyed.
+/// A voucher with a barcode is offered, shown, taken back, offered again; its first picture is destroyed. Meanwhile the
+/// sweeper comes by products' pictures too.
 async fn vouchers(market: &mut Market) {
     market.set("GREAM__SCHEDULER__SWEEP_INTERVAL_MS", "5");
     let (_api, visitor) = start_api(market).await;
-    let _workers = market.worker(&["bid", "relay", "scheduler"]).await;
+    let mut workers = market.worker(&["bid", "relay", "scheduler"]).await;
     let seller = visitor.join("voucher").await;
     let path = format!("/api/sell/{}", visitor.get("/api/products").await.ok()[0]["id"]);
     let picture = voucher::png("9876543210123456");
@@ -97,6 +99,11 @@ async fn vouchers(market: &mut Market) {
     seller.upload(&path, &[("price", "90000000")], &picture).await.ok();
     eventually("the picture of the cancelled offer is destroyed", || async {
         (visitor.client.get(&shown).send().await.unwrap().status() == 404).then_some(())
+    })
+    .await;
+    let admin = workers.ready().await;
+    eventually("every folder was looked into", || async {
+        (metric(&admin, "gream_scheduler_runs_total").await > 600.0).then_some(())
     })
     .await;
 }
@@ -131,7 +138,7 @@ async fn attempts(market: &Market) {
     sqlx::query(AssertSqlSafe(lock)).fetch_one(&mut *other).await.unwrap();
     let _worker = market.worker(&["bid", "relay"]).await;
     eventually("its attempt waits, and is cut off", || async {
-        (market.cut_off("%FROM balances%FOR UPDATE%").await > 0).then_some(())
+        (market.cut_off(&["FROM balances", "FOR UPDATE"]).await > 0).then_some(())
     })
     .await;
     other.rollback().await.unwrap();

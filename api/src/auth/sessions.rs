@@ -21,7 +21,7 @@ const MAX_TOGETHER: usize = 128;
 const READERS: usize = 2;
 /// From the beginning of one read to the beginning of the next. A statement costs the database and this process as much
 /// as a good part of a bid does (docs/performance.md); nobody notices a wait that is shorter than a commit.
-const READ_EVERY: Duration = Duration::from_millis(4);
+const READ_EVERY: Duration = Duration::from_millis(2);
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use axum::{
 use contracts::{CommandId, CommandState, ResultCode, UnixMs};
 use serde::Serialize;
 use serde_json::Value;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// How a finished command was answered.
@@ -72,6 +73,10 @@ pub(crate) async fn get(
     let row = api.within(lookup::row(&api.database, id)).await?;
     match (row, address) {
         (Some(row), address) if user == Some(row.user) || address.is_some_and(|a| a.owner == row.user) => {
+            if row.state.is_final() {
+                // Whoever is told of it looks at what came of it next.
+                api.reads.note_write(row.user, Duration::ZERO).await;
+            }
             Ok(Answer(of_row(row)))
         }
         (None, Some(Address { accepted_at, .. })) => Ok(Answer(not_met(id, accepted_at))),

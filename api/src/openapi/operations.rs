@@ -91,7 +91,7 @@ pub(super) const ALL: &[Operation] = &[
     query(
         "grant_coupon",
         Access::Administrator,
-        &[JSON, &[UserNotFound, CouponTypeNotFound, BadRate, BadFixedDiscount]],
+        &[JSON, &[UserNotFound, CouponTypeNotFound, BadRate, BadFixedDiscount, KeyReused]],
     ),
     query("request_charge", Access::User, &[JSON, COMMAND, &[UnsupportedOrder, AmountNotPositive, AmountTooSmall]]),
     command("confirm_charge", Access::User, &[&[PaymentNotFound, AmountMismatch, CommandExpired, TossFailed]]),
@@ -123,5 +123,25 @@ impl Operation {
         codes.sort_unstable();
         codes.dedup();
         codes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// ARCHITECTURE.md says why.
+    const NEVER: [ResultCode; 4] =
+        [ResultCode::NoResult, ResultCode::AlreadySold, ResultCode::AlreadyBought, ResultCode::CouponInUseNotFound];
+    /// Of calls that succeed, and of those that no operation knows.
+    const BESIDE_OPERATIONS: [ResultCode; 2] = [ResultCode::Ok, ResultCode::MethodNotAllowed];
+
+    #[test]
+    fn every_code_is_answered_somewhere_or_known_to_be_answered_nowhere() {
+        let answered: BTreeSet<ResultCode> = ALL.iter().flat_map(Operation::codes).collect();
+        let others: BTreeSet<ResultCode> =
+            ResultCode::ALL.iter().copied().filter(|code| !answered.contains(code)).collect();
+        assert_eq!(others, NEVER.into_iter().chain(BESIDE_OPERATIONS).collect());
     }
 }

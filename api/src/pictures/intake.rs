@@ -63,6 +63,7 @@ impl Intake {
             metrics::counter!("gream_pictures_refused_total", "reason" => "busy").increment(1);
             return Err(Failure::away());
         };
+        platform::halt::point("api.picture_turn").await;
         let limits = self.limits;
         let began = Instant::now();
         // The turn moves along: when the client leaves, the work still runs, and still counts.

@@ -13,6 +13,7 @@ use crate::{
     envelope::Failure,
 };
 use axum::{
+    body::Body,
     extract::{Path, State},
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
@@ -53,19 +54,23 @@ impl Api {
         })
     }
 
-    async fn fetch(&self, key: &str, missing: ResultCode) -> Result<Bytes, Failure> {
-        let found = self.pictures.get(key).await.map_err(|error| {
+    /// An answer that reads the picture as the client does, so that those who do not read hold little.
+    async fn show(&self, key: &str, missing: ResultCode, cache: HeaderValue) -> Result<Response, Failure> {
+        let found = self.pictures.open_picture(key).await.map_err(|error| {
             tracing::error!(%error, "a picture could not be read");
             Failure::away()
         })?;
-        found.ok_or(missing.into())
+        let (length, contents) = found.ok_or(missing)?;
+        // Named by ourselves when its content was checked.
+        let format = Format::ALL.into_iter().find(|format| key.ends_with(&format!(".{}", format.extension())));
+        let media_type = format.map_or("application/octet-stream", Format::media_type);
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
+            (header::CONTENT_LENGTH, length.into()),
+            (header::CACHE_CONTROL, cache),
+        ];
+        Ok((headers, Body::from_stream(contents)).into_response())
     }
-}
-
-fn show(bytes: Bytes, cache: HeaderValue) -> Response {
-    let media_type = Format::of(&bytes).map_or("application/octet-stream", Format::media_type);
-    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type)), (header::CACHE_CONTROL, cache)];
-    (headers, bytes).into_response()
 }
 
 /// The address of a product's picture, from what its row holds: a name of ours, or an address as it is.
@@ -98,8 +103,7 @@ pub(crate) async fn product(State(api): State<Shared>, Path(name): Path<String>)
     if !is_name(&name) {
         return Err(ResultCode::PathNotFound.into());
     }
-    let bytes = api.fetch(&product_key(&name), ResultCode::PathNotFound).await?;
-    Ok(show(bytes, PUBLIC_CACHE))
+    api.show(&product_key(&name), ResultCode::PathNotFound, PUBLIC_CACHE).await
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! seller's until it is traded, from then on its buyer's. Nothing is shown before a row says to whom.
 //! Doesn't: know who really follows an address. It is as good as the picture, so it is given to its person alone.
 
-use super::show;
 use crate::{
     context::{Api, Shared},
     envelope::Failure,
@@ -74,9 +73,9 @@ pub(crate) async fn gifticon(
     let id = id.known().ok_or(ResultCode::GifticonNotFound)?;
     let person = named_in(&api.signer, id, &mut query, api.clock.now()).ok_or(ResultCode::Forbidden)?;
     let key = api.gifticon_of(id, person).await?;
-    let bytes = api.fetch(&key, ResultCode::GifticonNotFound).await?;
+    let answer = api.show(&key, ResultCode::GifticonNotFound, PRIVATE).await?;
     api.note_reveal(id, person).await?;
-    Ok(show(bytes, PRIVATE))
+    Ok(answer)
 }
 
 /// Whom the address was given to, if it is ours and has not ended.

@@ -5,7 +5,9 @@
 //! such user, and is rejected (1002). A charge that was begun and not sent to Toss yet ends here as failed; one that was
 //! sent stands in the way until it has ended.
 //!
-//! Doesn't: touch what others are a party to. Orders, ledger and sold gifticons stay, under the user's number alone.
+//! Doesn't: touch what others are a party to. Orders, ledger and sold gifticons stay, under the user's number alone. The
+//! pictures of gifticons that nobody bought go as they would anyway: every offer of them has ended here, and the sweeper
+//! (`workers/src/scheduler/unneeded_pictures.rs`) comes by.
 
 use crate::{
     auth::Caller,
@@ -40,7 +42,6 @@ async fn withdraw(database: &MySqlPool, user: UserId, now: UnixMs) -> Result<(),
     end_charges(&mut transaction, user, now).await?;
     close_balance(&mut transaction, user).await?;
     pseudonymise(&mut transaction, user, now).await?;
-    doom_pictures(&mut transaction, user, now).await?;
     Ok(transaction.commit().await?)
 }
 
@@ -101,20 +102,6 @@ async fn pseudonymise(transaction: &mut Open<'_>, user: UserId, now: UnixMs) -> 
     sqlx::query!("DELETE FROM kakao_accounts WHERE user_id = ?", user.0).execute(&mut **transaction).await?;
     sqlx::query!("DELETE FROM likes WHERE user_id = ?", user.0).execute(&mut **transaction).await?;
     sqlx::query!("DELETE FROM sessions WHERE user_id = ?", user.0).execute(&mut **transaction).await?;
-    Ok(())
-}
-
-/// Pictures of vouchers that nobody bought: they are still the person's money, and nobody else's business.
-async fn doom_pictures(transaction: &mut Open<'_>, user: UserId, now: UnixMs) -> Result<(), Failure> {
-    sqlx::query!(
-        "INSERT IGNORE INTO pictures_to_destroy (picture_key, noted_at_ms)
-         SELECT g.picture_key, ? FROM gifticons g LEFT JOIN orders o ON o.gifticon_id = g.gifticon_id
-         WHERE g.owner_id = ? AND o.order_id IS NULL",
-        now.0,
-        user.0
-    )
-    .execute(&mut **transaction)
-    .await?;
     Ok(())
 }
 

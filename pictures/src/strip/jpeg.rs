@@ -1,5 +1,7 @@
 //! JPEG: segments of a marker, a length and data; behind each start of a scan the scan itself, up to the next marker.
 
+use super::orientation;
+
 const START: [u8; 2] = [0xff, 0xd8];
 const END: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
@@ -7,11 +9,16 @@ const START_OF_SCAN: u8 = 0xda;
 const ADOBE: u8 = 0xee;
 const ADOBE_DATA: &[u8] = b"Adobe";
 const ADOBE_DATA_BYTES: usize = 12;
+/// The segment of EXIF, and what its data begins with.
+const APPLICATION_1: u8 = 0xe1;
+const EXIF_DATA: &[u8] = b"Exif\0\0";
+const EXIF_DATA_BYTES: u8 = 6;
 
 pub(super) fn stripped(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut rest = bytes.strip_prefix(&START)?;
     let mut kept = Vec::with_capacity(bytes.len());
     kept.extend(START);
+    let mut has_exif = false;
     loop {
         let (marker, after) = next_marker(rest)?;
         if marker == END {
@@ -26,6 +33,11 @@ pub(super) fn stripped(bytes: &[u8]) -> Option<Vec<u8>> {
         if makes_pixels(marker, data) {
             kept.extend([0xff, marker]);
             kept.extend(segment);
+        } else if let Some(exif) = exif_in(marker, data) {
+            // The first one counts.
+            if !std::mem::replace(&mut has_exif, true) {
+                kept.extend(orientation::alone(exif).into_iter().flat_map(exif_segment));
+            }
         }
         rest = after;
         if marker == START_OF_SCAN {
@@ -56,6 +68,15 @@ fn makes_pixels(marker: u8, data: &[u8]) -> bool {
         ADOBE => data.starts_with(ADOBE_DATA) && data.len() == ADOBE_DATA_BYTES,
         _ => false,
     }
+}
+
+fn exif_in(marker: u8, data: &[u8]) -> Option<&[u8]> {
+    if marker == APPLICATION_1 { data.strip_prefix(EXIF_DATA) } else { None }
+}
+
+fn exif_segment(exif: orientation::Exif) -> Vec<u8> {
+    const LENGTH: u8 = 2 + EXIF_DATA_BYTES + orientation::BYTES;
+    [&[0xff, APPLICATION_1, 0, LENGTH], EXIF_DATA, &exif].concat()
 }
 
 /// Up to the first marker that is neither a stuffed zero nor a restart.

@@ -140,3 +140,24 @@ fn crc32(bytes: &[u8]) -> u32 {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
     })
 }
+
+/// The corners of a QR code, and nothing else: what readers pair up with each other, in two sizes, so that none of them fit.
+#[test]
+fn a_picture_full_of_corners_does_not_hold_the_reader_up() {
+    const SIDE: u32 = 2_200;
+    let is_dark = |x: u32, y: u32, module: u32| {
+        let (column, row) = (x / module % 8, y / module % 8);
+        let ring = column.min(6 - column.min(6)).min(row).min(6 - row.min(6));
+        column < 7 && row < 7 && ring != 1
+    };
+    let tiled = image::GrayImage::from_fn(SIDE, SIDE, |x, y| {
+        let module = if y < SIDE / 2 { 2 } else { 3 };
+        image::Luma([if is_dark(x, y, module) { 0 } else { 255 }])
+    });
+    let file = encoded(&image::DynamicImage::ImageLuma8(tiled), Format::Png);
+    let pixels = Pixels::decode(Format::Png, &file, Limits { max_pixels: 5_000_000 }).unwrap();
+    let began = std::time::Instant::now();
+    barcode::read(pixels);
+    // Far more than it takes, and far less than the half minute, on two cores, for which rxing alone pairs corners up.
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
+}

@@ -3,10 +3,11 @@
 //! ```text
 //! the reader wrote lately ──────────────────────────► primary
 //! no replica, it is away, or it lags too far ───────► primary
-//! otherwise ──► replica ──► fails or is too slow ───► primary, and nobody asks the replica before it is well again
+//! otherwise ──► replica ──► fails ──────────────────► primary, and nobody asks the replica before it is well again
+//!                   └─────► is too slow ────────────► primary, and the replica is looked at soon
 //! ```
-//! Promises: a replica that fails costs the requests under way at that moment at most `replica_timeout_ms`, and those
-//! after it nothing: one task asks whether it is back. Doesn't: promise that what is read elsewhere is newer than
+//! Promises: a replica that fails costs the requests that come before the next look at most `replica_timeout_ms` each, and
+//! those after it nothing: one task asks whether it is back. One slow query is nobody else's business. Doesn't: promise that what is read elsewhere is newer than
 //! `replica_max_lag_ms`, except for whoever wrote.
 
 use super::{Trouble, lag::Heartbeat, replica, trouble, within};
@@ -14,6 +15,7 @@ use crate::{Shutdown, config::Config, writers::Writers};
 use contracts::UserId;
 use sqlx::MySqlPool;
 use std::{
+    io::ErrorKind,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,6 +26,9 @@ use tokio::time::Instant;
 
 /// Between two beats, each followed by a look at the replica.
 const BEAT_EVERY: Duration = Duration::from_millis(500);
+
+/// A replica that somebody found slow is looked at again after this at most.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The pools to read from. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ pub struct Reads {
 struct Replica {
     pool: MySqlPool,
     is_well: AtomicBool,
+    /// Somebody found it slow since the last look.
+    is_suspect: AtomicBool,
     max_lag: Duration,
     timeout: Duration,
     /// Who must read from the primary for a while.
@@ -50,6 +57,7 @@ impl Reads {
             Arc::new(Replica {
                 pool,
                 is_well: AtomicBool::new(false),
+                is_suspect: AtomicBool::new(false),
                 max_lag: Duration::from_millis(config.database.replica_max_lag_ms),
                 timeout: Duration::from_millis(config.database.replica_timeout_ms),
                 writers: Writers::new(config.redis.clone()),
@@ -83,6 +91,7 @@ impl Reads {
     {
         if let Some(replica) = self.replica_for(user).await {
             match within(replica.timeout, query(replica.pool.clone())).await {
+                Err(error) if is_slow(&error) => replica.is_suspect.store(true, Ordering::Relaxed),
                 Err(error) if trouble(&error) != Trouble::Defect => replica.is_unwell(&error),
                 answer => {
                     metrics::counter!("gream_reads_total", "server" => "replica").increment(1);
@@ -104,7 +113,12 @@ impl Reads {
                 heartbeat.on_primary(beat, Instant::now());
             }
             replica.look(&heartbeat).await;
-            shutdown.sleep(BEAT_EVERY).await;
+            let next_beat = Instant::now() + BEAT_EVERY;
+            while Instant::now() < next_beat && shutdown.sleep(LOOK_EVERY).await {
+                if replica.is_suspect.swap(false, Ordering::Relaxed) {
+                    replica.look(&heartbeat).await;
+                }
+            }
         }
     }
 }
@@ -134,6 +148,15 @@ impl Replica {
         if self.is_well.swap(false, Ordering::Relaxed) {
             tracing::warn!(%error, "the replica is away: queries are read from the primary");
         }
+    }
+}
+
+/// Nothing came in time: perhaps for this query alone.
+fn is_slow(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Io(error) => error.kind() == ErrorKind::TimedOut,
+        _ => false,
     }
 }
 

@@ -5,8 +5,10 @@
 //! database knows none   it is made, noted        noted, if this installation made it; else refused
 //! database knows one    refused                  the same: well; another: refused
 //! ```
-//! Only the API makes the mark: it is the one that stores. Promises: two hosts with a folder each do not both start, in whatever order and however they crash meanwhile; a sweeper
-//! does not look into another installation's store. Doesn't: notice a folder that was copied.
+//! Only the API makes the mark: it is the one that stores. Promises: two hosts with a folder each do not both start, in
+//! whatever order and however they crash meanwhile; a sweeper does not look into another installation's store.
+//! Doesn't: notice a folder that was copied, or keep an API from starting while a store that is known is away: it looks
+//! when the store is back, and ends if it is another.
 
 use super::{PictureStore, StoreError};
 use bytes::Bytes;
@@ -55,6 +57,11 @@ pub async fn settle(store: &PictureStore, pool: &MySqlPool) -> Result<(), HomeEr
         None => note(store, pool, made_at_ms).await?,
     };
     compare(store, known).await
+}
+
+/// Whether it was decided already which place that is.
+pub async fn is_settled(pool: &MySqlPool) -> Result<bool, HomeError> {
+    Ok(installation(pool).await?.1.is_some())
 }
 
 /// Whether `store` is that place; `false` while nobody has decided it, and so nothing can be there.

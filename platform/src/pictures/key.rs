@@ -27,9 +27,19 @@ pub fn command_of(key: &str) -> Option<CommandId> {
     CommandId::from_slice(command.as_bytes())
 }
 
+/// Of all products' pictures: they are few beside gifticons'.
+pub const PRODUCT_FOLDER: &str = "products";
+
 /// Where a product's picture lies.
 pub fn product_key(name: &str) -> String {
-    format!("products/{name}")
+    format!("{PRODUCT_FOLDER}/{name}")
+}
+
+/// The name of a product's picture, as the product's row has it; `None` when it is not one that we give.
+pub fn product_name_of(key: &str) -> Option<&str> {
+    let name = key.strip_prefix(PRODUCT_FOLDER)?.strip_prefix('/')?;
+    let (random, _) = name.split_once('.')?;
+    Uuid::try_parse(random).is_ok().then_some(name)
 }
 
 #[cfg(test)]
@@ -47,6 +57,15 @@ mod tests {
         let former = format!("gifticons/ab/{}.png", Uuid::from_u128(7).simple());
         for other in ["", "gifticons/ab", "products/x-1.png", "gifticons/ab/x-1.png", &former] {
             assert_eq!(command_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_product_s_picture_is_known_by_its_name() {
+        let name = format!("{}.png", Uuid::from_u128(7).simple());
+        assert_eq!(product_name_of(&product_key(&name)), Some(name.as_str()));
+        for other in ["", "products", "products/logo.png", "products/x/y.png", &format!("gifticons/ab/{name}")] {
+            assert_eq!(product_name_of(other), None, "{other}");
         }
     }
 }

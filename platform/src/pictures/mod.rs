@@ -6,8 +6,10 @@
 mod home;
 mod key;
 
-pub use home::{HomeError, MARK, is_home, settle};
-pub use key::{GIFTICON_FOLDERS, command_of, gifticon_folder, gifticon_key, product_key};
+pub use home::{HomeError, MARK, is_home, is_settled, settle};
+pub use key::{
+    GIFTICON_FOLDERS, PRODUCT_FOLDER, command_of, gifticon_folder, gifticon_key, product_key, product_name_of,
+};
 
 use crate::config::{PicturesConfig, S3Config, StoreKind};
 use bytes::Bytes;
@@ -52,6 +54,9 @@ pub struct Stored {
 }
 
 /// A listing under way.
+pub type Contents = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// Pictures, as they are listed.
 pub type Listing = BoxStream<'static, Result<Stored, StoreError>>;
 
 impl PictureStore {
@@ -66,7 +71,7 @@ impl PictureStore {
     fn folder(folder: &std::path::Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder)
             .map_err(|error| object_store::Error::Generic { store: "folder", source: Box::new(error) })?;
-        let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
+        let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true));
         Ok(Self { store, place: format!("the folder {}", folder.display()).into() })
     }
 
@@ -110,6 +115,15 @@ impl PictureStore {
         match self.store.put_opts(&Path::from(key), bytes.into(), options).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a picture, to be read as it is asked for: its length in bytes, and what is in it.
+    pub async fn open_picture(&self, key: &str) -> Result<Option<(u64, Contents)>, StoreError> {
+        match self.store.get(&Path::from(key)).await {
+            Ok(found) => Ok(Some((found.meta.size, found.into_stream().map_err(StoreError::from).boxed()))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

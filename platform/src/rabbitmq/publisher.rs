@@ -1,7 +1,7 @@
 //! Publishing: persistent, mandatory, confirmed; on a connection that only publishes.
 //!
-//! Messages with one routing key share a channel, in waves (see `wave`): a queue that cannot confirm, because it has
-//! lost its quorum, holds up only the few routing keys of its own channel.
+//! Each routing key has a channel of its own, and goes over it in waves (see `wave`): a queue that cannot confirm, because
+//! it has lost its quorum, holds up nobody else. Only beyond `publish_channels` keys some share one.
 
 use super::{
     topology::{DeclareError, declare},
@@ -15,8 +15,9 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use std::{
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -95,10 +96,19 @@ pub struct Publisher {
 /// One life of the publishing connection.
 struct Link {
     connection: Arc<Connection>,
-    /// To the tasks that publish, one a channel.
-    channels: Vec<mpsc::Sender<Job>>,
+    channels: Mutex<Channels>,
+    most_channels: usize,
+    timeout: Duration,
     /// Somebody found a queue missing.
     incomplete: Arc<Notify>,
+}
+
+/// The tasks that publish, one a channel.
+#[derive(Default)]
+struct Channels {
+    open: Vec<mpsc::Sender<Job>>,
+    /// Those routing keys that came while there was room for another channel.
+    of_key: HashMap<String, usize>,
 }
 
 /// Why there is no link.
@@ -152,7 +162,7 @@ impl Publisher {
             return Err(PublishError::Blocked);
         }
         let (answer, fate) = oneshot::channel();
-        let channel = link.channel_of(&message.routing_key).ok_or(PublishError::Away)?;
+        let channel = link.channel_of(&message.routing_key);
         let job = Job { message, since: Instant::now(), answer };
         match channel.send_timeout(job, self.timeout).await {
             Ok(()) => (),
@@ -169,17 +179,13 @@ impl Publisher {
 
 impl Link {
     fn open(connection: Connection, config: &RabbitConfig) -> Self {
-        let (connection, incomplete) = (Arc::new(connection), Arc::new(Notify::new()));
-        let timeout = Duration::from_millis(config.publish_timeout_ms);
-        let channel = |_| {
-            let (sender, jobs) = mpsc::channel(WAITING_MAX);
-            let waves = Waves { connection: connection.clone(), jobs, timeout, incomplete: incomplete.clone() };
-            // It ends with the link, after those who still wait have their answers.
-            tokio::spawn(waves.run());
-            sender
-        };
-        let channels = (0..config.publish_channels).map(channel).collect();
-        Self { connection, channels, incomplete }
+        Self {
+            connection: Arc::new(connection),
+            channels: Mutex::default(),
+            most_channels: config.publish_channels.max(1),
+            timeout: Duration::from_millis(config.publish_timeout_ms),
+            incomplete: Arc::new(Notify::new()),
+        }
     }
 
     fn is_blocked(&self) -> bool {
@@ -187,12 +193,36 @@ impl Link {
     }
 
     /// Always the same one for a routing key.
-    fn channel_of(&self, routing_key: &str) -> Option<&mpsc::Sender<Job>> {
-        let mut hasher = DefaultHasher::new();
-        routing_key.hash(&mut hasher);
-        let channels = u64::try_from(self.channels.len()).ok()?;
-        self.channels.get(usize::try_from(hasher.finish().checked_rem(channels)?).ok()?)
+    fn channel_of(&self, routing_key: &str) -> mpsc::Sender<Job> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let channels = &mut *channels;
+        let known = channels.of_key.get(routing_key).copied();
+        let place = known.unwrap_or_else(|| {
+            if channels.open.len() >= self.most_channels {
+                return shared_place(routing_key, channels.open.len());
+            }
+            channels.open.push(self.start_waves());
+            channels.of_key.insert(routing_key.to_owned(), channels.open.len() - 1);
+            channels.open.len() - 1
+        });
+        channels.open[place].clone()
     }
+
+    /// Starts a task that ends with the link, after those who still wait have their answers.
+    fn start_waves(&self) -> mpsc::Sender<Job> {
+        let (sender, jobs) = mpsc::channel(WAITING_MAX);
+        let (connection, incomplete) = (self.connection.clone(), self.incomplete.clone());
+        tokio::spawn(Waves { connection, jobs, timeout: self.timeout, incomplete }.run());
+        sender
+    }
+}
+
+/// Which of `channels` (at least one) a routing key uses that has none of its own.
+fn shared_place(routing_key: &str, channels: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    routing_key.hash(&mut hasher);
+    // Less than `channels`, which came from a `usize`.
+    usize::try_from(hasher.finish() % channels as u64).unwrap_or(0)
 }
 
 /// Connects, keeps the link in `sender` while it lives, and starts over. Ends when shutdown has been asked for and

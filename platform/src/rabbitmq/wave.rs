@@ -1,7 +1,7 @@
 //! Waves: whatever is ready is published together on one channel, and all of its confirms are awaited together.
 //!
-//! Promises: each message learns its own fate, in bounded time. A confirm for each message alone would cost the broker
-//! and us twice as much (docs/performance.md).
+//! Promises: each message learns its own fate in bounded time, unless its wave breaks off: then all of it stay unknown. A
+//! confirm for each message alone would cost the broker and us twice as much (docs/performance.md).
 //!
 //! Pipelined on one channel, lapin pairs returned messages with the wrong confirms (facts-stack.md): an unroutable
 //! command would look accepted. But the broker returns a message before it confirms it, and every confirm that lapin

@@ -1,13 +1,11 @@
 //! The scheduler: notices what became due, and sends commands about it. By itself it changes nothing but what is made
 //! of other tables and could be made again, and cleans away what is over: ended sessions, and pictures that nobody needs
-//! or may see any more.
+//! any more.
 //!
 //! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
 //! If none runs nothing wrong happens: reads and matching exclude bids past their deadline anyway.
 
-mod clean_up;
 mod daily_prices;
-mod doomed_pictures;
 mod ended_sessions;
 mod stale_bids;
 mod unneeded_pictures;
@@ -28,7 +26,7 @@ pub struct Scheduler {
     pub database: MySqlPool,
     /// Where commands go.
     pub publisher: Publisher,
-    /// Where gifticons' pictures are.
+    /// Where pictures are.
     pub pictures: PictureStore,
     /// When to stop.
     pub shutdown: Shutdown,
@@ -41,7 +39,7 @@ impl Scheduler {
             stale_bids::run(&self, partitions),
             daily_prices::run(&self),
             unneeded_pictures::run(&self),
-            clean_up::run(&self)
+            ended_sessions::run(&self)
         );
     }
 }

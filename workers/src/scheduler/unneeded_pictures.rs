@@ -1,17 +1,23 @@
-//! Destroys pictures of gifticons that nobody needs any more: of refused commands, of cancelled and expired offers, and
-//! those that a client's retry left behind.
+//! Destroys pictures that nobody needs any more. Of gifticons: those of refused commands, of cancelled and expired offers,
+//! and those that a client's retry left behind. Of products: those that were stored for one that was then refused.
 //!
 //! ```text
-//! the picture's command      names this picture      then
+//! the gifticon's command     names this picture      then
 //! has no row                 –                       kept, until no message of that age can be carried out any more
 //! has not ended, suspended   –                       kept: it, or its dead letter, may still need it
 //! ended                      no                      destroyed
 //! ended                      yes: sold, or open      kept
 //! ended                      yes: cancelled, expired destroyed, and marked so
+//!
+//! a product's picture        is named by a product   then
+//! any                        yes                     kept
+//! younger than a day         no                      kept: the request that stored it may be about to name it
+//! older                      no                      destroyed: nobody else ever names it
 //! ```
-//! The store itself is the list of what to look at, one of its 256 folders a time: what is destroyed is not looked at again.
+//! The store itself is the list of what to look at, one of its 257 folders a time: what is destroyed is not looked at again.
 //! Promises: every reason to destroy is final, so nothing need be locked, any number of schedulers may do it, and after a
-//! crash between mark and deed the deed is done next time. Doesn't: look at products' pictures.
+//! crash between mark and deed the deed is done next time. Doesn't: judge a picture that is not named as ours are, or see
+//! that somebody wrote a picture's whole address into another product's row.
 
 use super::Scheduler;
 use contracts::{CommandId, CommandState, UnixMs};
@@ -20,7 +26,8 @@ use platform::{
     database::within,
     pause::Pauses,
     pictures::{
-        GIFTICON_FOLDERS, HomeError, Listing, PictureStore, StoreError, Stored, command_of, gifticon_folder, is_home,
+        GIFTICON_FOLDERS, HomeError, Listing, PRODUCT_FOLDER, PictureStore, StoreError, Stored, command_of,
+        gifticon_folder, is_home, product_name_of,
     },
 };
 use sqlx::{MySqlPool, QueryBuilder};
@@ -32,6 +39,10 @@ use std::{
 /// Rows of `commands` live this long, longer than any dead letter: a command that has no row when it is older was never
 /// accepted, or is over.
 const INBOX_RETENTION_MS: i64 = 45 * 86_400_000;
+/// A request that adds a product ends long before, whatever the store's clock says.
+const PRODUCT_REQUEST_MS: i64 = 86_400_000;
+/// Gifticons', and behind them products'.
+const FOLDERS: u32 = GIFTICON_FOLDERS + 1;
 
 #[derive(Debug, thiserror::Error)]
 enum SweepError {
@@ -52,13 +63,13 @@ struct Progress {
 
 impl Progress {
     fn go_on(&mut self) {
-        *self = Self { folder: (self.folder + 1) % GIFTICON_FOLDERS, listing: None };
+        *self = Self { folder: (self.folder + 1) % FOLDERS, listing: None };
     }
 
     /// The next pictures of the folder, and whether they are its last.
     async fn next(&mut self, store: &PictureStore, most: usize) -> Result<(Vec<Stored>, bool), StoreError> {
         let folder = self.folder;
-        let listing = self.listing.get_or_insert_with(|| store.list(&gifticon_folder(folder)));
+        let listing = self.listing.get_or_insert_with(|| store.list(&name_of(folder)));
         let mut stored = Vec::new();
         while stored.len() < most {
             match listing.try_next().await? {
@@ -70,11 +81,15 @@ impl Progress {
     }
 }
 
+fn name_of(folder: u32) -> String {
+    if folder < GIFTICON_FOLDERS { gifticon_folder(folder) } else { PRODUCT_FOLDER.to_owned() }
+}
+
 pub(super) async fn run(scheduler: &Scheduler) {
     let interval = Duration::from_millis(scheduler.config.scheduler.sweep_interval_ms);
     let mut pauses = Pauses::new();
     // Not always from the first folder: a scheduler that is often started anew comes to the last one too.
-    let mut progress = Progress { folder: rand::random_range(0..GIFTICON_FOLDERS), listing: None };
+    let mut progress = Progress { folder: rand::random_range(0..FOLDERS), listing: None };
     while !scheduler.shutdown.is_requested() {
         let pause = match sweep(scheduler, &mut progress).await {
             Ok(destroyed) => {
@@ -130,14 +145,20 @@ struct Known {
     named: BTreeMap<String, Named>,
     /// Whoever has a gifticon of theirs, whatever became of their rows.
     brought: BTreeSet<CommandId>,
+    /// Products' pictures that a product names.
+    of_products: BTreeSet<String>,
 }
 
 impl Known {
     async fn of(scheduler: &Scheduler, stored: &[Stored]) -> Result<Self, sqlx::Error> {
         let commands: BTreeSet<CommandId> = stored.iter().filter_map(|stored| command_of(&stored.key)).collect();
+        let names: Vec<&str> = stored.iter().filter_map(|stored| product_name_of(&stored.key)).collect();
         let mut known = Self::default();
+        let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
+        if !names.is_empty() {
+            within(limit, known.read_products(&scheduler.database, &names)).await?;
+        }
         if !commands.is_empty() {
-            let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
             // Gifticons last: whoever has ended by then has brought what they bring.
             within(limit, known.read_commands(&scheduler.database, &commands)).await?;
             within(limit, known.read_gifticons(&scheduler.database, &commands)).await?;
@@ -177,7 +198,21 @@ impl Known {
         Ok(())
     }
 
+    async fn read_products(&mut self, database: &MySqlPool, names: &[&str]) -> Result<(), sqlx::Error> {
+        let mut read = QueryBuilder::new("SELECT image_url FROM products WHERE image_url IN (");
+        let mut values = read.separated(", ");
+        for name in names {
+            values.push_bind(*name);
+        }
+        read.push(")");
+        self.of_products.extend(read.build_query_scalar().persistent(false).fetch_all(database).await?);
+        Ok(())
+    }
+
     fn may_destroy(&self, stored: &Stored, now: UnixMs) -> bool {
+        if let Some(name) = product_name_of(&stored.key) {
+            return !self.of_products.contains(name) && now.ms_since(stored.stored_at) > PRODUCT_REQUEST_MS;
+        }
         // Another version named it: not ours to judge.
         let Some(command) = command_of(&stored.key) else { return false };
         if let Some(named) = self.named.get(&stored.key) {
@@ -220,7 +255,7 @@ fn list(query: &mut QueryBuilder<sqlx::MySql>, commands: &BTreeSet<CommandId>) {
 mod tests {
     use super::*;
     use contracts::UserId;
-    use platform::pictures::gifticon_key;
+    use platform::pictures::{gifticon_key, product_key};
 
     const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
@@ -238,6 +273,7 @@ mod tests {
             ended: ended.map(|ended| (command, ended)).into_iter().collect(),
             brought: named.iter().map(|_| command).collect(),
             named: named.into_iter().collect(),
+            ..Known::default()
         }
     }
 
@@ -267,5 +303,17 @@ mod tests {
         assert!(known(it, Some(true), Some(false)).may_destroy(&retried, NOW));
         let former = Stored { key: "gifticons/ab/0123.png".to_owned(), stored_at: UnixMs(0) };
         assert!(!Known::default().may_destroy(&former, NOW));
+    }
+
+    #[test]
+    fn a_product_s_picture_goes_when_no_product_names_it_and_no_request_can_any_more() {
+        let name = "0123456789abcdef0123456789abcdef.png";
+        let named = Known { of_products: [name.to_owned()].into(), ..Known::default() };
+        let stored = |days_ago: i64| Stored { key: product_key(name), stored_at: NOW.plus_ms(-days_ago * 86_400_000) };
+        assert!(!named.may_destroy(&stored(400), NOW));
+        assert!(!Known::default().may_destroy(&stored(1), NOW));
+        assert!(Known::default().may_destroy(&stored(2), NOW));
+        let not_ours = Stored { key: product_key("logo.png"), stored_at: UnixMs(0) };
+        assert!(!Known::default().may_destroy(&not_ours, NOW));
     }
 }

@@ -40,6 +40,11 @@ pub(super) fn is_genuine(signer: &Signer, state: &str, headers: &HeaderMap, now:
     in_time && number(headers).is_some_and(|number| signer.verify(PURPOSE, &[number, ends], signature))
 }
 
+/// Whether this browser began a login here that has not come back.
+pub(super) fn has_begun(headers: &HeaderMap) -> bool {
+    number(headers).is_some()
+}
+
 fn cookie(number: &str, max_age_s: i64, secure: bool) -> Option<HeaderValue> {
     // Without https a browser takes no cookie from another site, so there it need not be sent to one.
     let site = if secure { "SameSite=None; Secure" } else { "SameSite=Lax" };

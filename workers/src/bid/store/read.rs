@@ -5,8 +5,8 @@ use super::{
     literal::{self, Hex, numbers},
     row::{self, BID_COLUMNS},
 };
-use contracts::{ProductId, Side, UserId, Won};
-use domain::market::{Balance, Loaded, Needs, Progress, Window, WindowKey, WindowNeed};
+use contracts::{GifticonId, ProductId, Side, UserId, Won};
+use domain::market::{Balance, Claim, Loaded, Needs, Progress, Window, WindowKey, WindowNeed};
 use sqlx::{Row, mysql::MySqlRow};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -161,12 +161,19 @@ impl Part {
                 let bids = rows.iter().map(row::bid).collect::<Result<_, _>>()?;
                 loaded.windows.push(Window { key, need, bids });
             }
-            // Only locked: what they say is read by the next statement, when nobody can change it any more.
-            Part::LockedClaims => (),
+            // What they say is read by the next statement, when nobody can change it any more.
+            Part::LockedClaims => {
+                for found in rows {
+                    let (barcode, gifticon) = (row::barcode(found, 0)?, GifticonId(row::id(found, 1)?));
+                    loaded.claims.insert(barcode, Claim { gifticon, bid: None, released: false });
+                }
+            }
             Part::Claims => {
                 for found in rows {
                     let (barcode, claim) = row::claim(found)?;
-                    loaded.claims.insert(barcode, claim);
+                    // One that came in between is not locked: somebody else may be passing it on at this moment.
+                    let released = claim.released && loaded.claims.contains_key(&barcode);
+                    loaded.claims.insert(barcode, Claim { released, ..claim });
                 }
             }
             Part::Coupons => loaded.coupons = rows.iter().map(row::coupon).collect::<Result<_, _>>()?,
@@ -203,7 +210,8 @@ fn open_counts_sql(needs: &Needs) -> String {
 /// at once the later one finds the key taken when it writes, and begins again.
 fn lock_claims_sql(barcodes: &str) -> String {
     format!(
-        "SELECT barcode_hash FROM barcode_claims WHERE barcode_hash IN ({barcodes}) ORDER BY barcode_hash FOR UPDATE"
+        "SELECT barcode_hash, gifticon_id FROM barcode_claims WHERE barcode_hash IN ({barcodes}) \
+         ORDER BY barcode_hash FOR UPDATE"
     )
 }
 

@@ -54,15 +54,18 @@ pub(super) fn bid(row: &MySqlRow) -> Result<Bid, sqlx::Error> {
 
 /// A claim, from `barcode_hash, gifticon_id, bid_id, state`. One whose voucher or bid is missing counts.
 pub(super) fn claim(row: &MySqlRow) -> Result<(BarcodeHash, Claim), sqlx::Error> {
-    let barcode: [u8; 32] =
-        row.try_get::<&[u8], _>(0)?.try_into().map_err(|_| broken("a barcode's hash is 32 bytes"))?;
     let state = row.try_get::<Option<&str>, _>(3)?.map(str::parse).transpose().map_err(invalid)?;
     let claim = Claim {
         gifticon: GifticonId(id(row, 1)?),
         bid: optional_id(row, 2)?.map(BidId),
         released: matches!(state, Some(BidState::Cancelled | BidState::Expired)),
     };
-    Ok((BarcodeHash(barcode), claim))
+    Ok((barcode(row, 0)?, claim))
+}
+
+pub(super) fn barcode(row: &MySqlRow, column: usize) -> Result<BarcodeHash, sqlx::Error> {
+    let bytes = row.try_get::<&[u8], _>(column)?;
+    bytes.try_into().map(BarcodeHash).map_err(|_| broken("a barcode's hash is 32 bytes"))
 }
 
 /// A coupon, from `coupon_id, user_id, discount_type, discount, state`.
