@@ -9,7 +9,7 @@
 //!      └──── any other answer ─┘
 //! ```
 
-use super::Policy;
+use super::{Policy, left_ms};
 use contracts::UnixMs;
 
 /// See the module's words.
@@ -32,13 +32,12 @@ impl Keys {
 
     /// Whether refused keys may be tried again.
     pub fn may_be_tried(&self, now: UnixMs) -> bool {
-        // A clock that was set back does not prolong the pause.
-        self.refused.is_some_and(|refused| now >= refused.until || now.plus_ms(refused.pause_ms) < refused.until)
+        self.refused.is_some() && self.refused_for_ms(now) == 0
     }
 
     /// For how long refused ones will not be tried.
     pub fn refused_for_ms(&self, now: UnixMs) -> i64 {
-        self.refused.map_or(0, |refused| refused.until.ms_since(now).clamp(0, refused.pause_ms))
+        self.refused.map_or(0, |refused| left_ms(refused.until, refused.pause_ms, now))
     }
 
     /// They were refused. Calls that were under way when the first was refused prolong nothing.
@@ -59,13 +58,13 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tests::POLICY, *};
 
     const T0: UnixMs = UnixMs(1_000_000);
 
     #[test]
     fn refused_keys_are_tried_again_at_growing_pauses() {
-        let (policy, mut keys, mut now) = (Policy::default(), Keys::default(), T0);
+        let (policy, mut keys, mut now) = (POLICY, Keys::default(), T0);
         assert!(keys.are_accepted() && !keys.may_be_tried(now));
         for pause_ms in [5_000, 10_000, 20_000, 40_000, 60_000, 60_000] {
             keys.refuse(&policy, now);
@@ -81,7 +80,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_prolongs_nothing() {
         let mut keys = Keys::default();
-        keys.refuse(&Policy::default(), T0);
+        keys.refuse(&POLICY, T0);
         assert!(keys.may_be_tried(T0.plus_ms(-3_600_000)));
     }
 }

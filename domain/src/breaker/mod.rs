@@ -33,6 +33,9 @@ pub use tally::Tally;
 
 use contracts::UnixMs;
 
+/// As far as the hosts' clocks may be apart. Where they are further, probes come early, and two may overlap.
+pub const CLOCKS_AGREE_WITHIN_MS: i64 = 5_000;
+
 /// When to open and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -48,22 +51,9 @@ pub struct Policy {
     pub max_open_ms: i64,
     /// No longer than this does anybody wait because the service asked for it.
     pub max_asked_ms: i64,
-    /// A probe of which nothing was heard for so long is given up.
+    /// A probe of which nothing was heard for so long is given up. Longer than a probe may take, by what the clocks may
+    /// be apart.
     pub probe_lease_ms: i64,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            window_calls: 20,
-            minimum_calls: 5,
-            bad_percent: 50,
-            open_ms: 5_000,
-            max_open_ms: 60_000,
-            max_asked_ms: 600_000,
-            probe_lease_ms: 90_000,
-        }
-    }
 }
 
 impl Policy {
@@ -161,22 +151,10 @@ impl State {
 
     /// For how long certainly nobody will pass, not even as a probe.
     pub fn shut_for_ms(&self, policy: &Policy, now: UnixMs) -> i64 {
-        match self.seen_at(policy, now) {
+        match *self {
             State::Closed { .. } | State::Ramping { .. } | State::HalfOpen { .. } => 0,
-            State::Open { until, .. } => until.ms_since(now).max(0),
+            State::Open { until, pause_ms } => left_ms(until, pause_ms, now),
             State::Held => policy.max_open_ms,
-        }
-    }
-
-    /// Nothing of ours lies further ahead than its own length: a clock that was set back does not prolong it.
-    fn seen_at(self, policy: &Policy, now: UnixMs) -> State {
-        match self {
-            State::Open { until, pause_ms } => State::Open { until: until.min(now.plus_ms(pause_ms)), pause_ms },
-            State::HalfOpen { probe, lease_until, pause_ms } => {
-                let lease_until = lease_until.min(now.plus_ms(policy.probe_lease_ms));
-                State::HalfOpen { probe, lease_until, pause_ms }
-            }
-            state => state,
         }
     }
 
@@ -208,9 +186,9 @@ impl State {
     #[must_use]
     pub fn asked_to_wait(self, policy: &Policy, wait_ms: i64, now: UnixMs) -> State {
         let wait_ms = wait_ms.clamp(policy.open_ms.min(policy.max_asked_ms), policy.max_asked_ms);
-        match self.seen_at(policy, now) {
+        match self {
             State::Held => State::Held,
-            State::Open { until, pause_ms } if until >= now.plus_ms(wait_ms) => State::Open { until, pause_ms },
+            State::Open { until, pause_ms } if left_ms(until, pause_ms, now) >= wait_ms => self,
             _ => open(now, wait_ms),
         }
     }
@@ -218,11 +196,14 @@ impl State {
     /// With the lease of a probe, if one may go now.
     #[must_use]
     pub fn with_probe(self, policy: &Policy, probe: ProbeId, now: UnixMs) -> Option<State> {
-        let pause_ms = match self.seen_at(policy, now) {
-            State::Open { until, pause_ms } if now >= until => pause_ms,
-            State::HalfOpen { lease_until, pause_ms, .. } if now >= lease_until => pause_ms,
-            _ => return None,
+        let (until, length_ms, pause_ms) = match self {
+            State::Open { until, pause_ms } => (until, pause_ms, pause_ms),
+            State::HalfOpen { lease_until, pause_ms, .. } => (lease_until, policy.probe_lease_ms, pause_ms),
+            State::Closed { .. } | State::Ramping { .. } | State::Held => return None,
         };
+        if left_ms(until, length_ms, now) > 0 {
+            return None;
+        }
         Some(State::HalfOpen { probe, lease_until: now.plus_ms(policy.probe_lease_ms), pause_ms })
     }
 
@@ -252,6 +233,13 @@ impl State {
 
 fn open(now: UnixMs, pause_ms: i64) -> State {
     State::Open { until: now.plus_ms(pause_ms), pause_ms }
+}
+
+/// How much is left at `now` of something so long that ends at `until`. What lies further ahead than it is long was
+/// written by a clock that has been set back since: it is over, or nobody would call until that clock has caught up.
+fn left_ms(until: UnixMs, length_ms: i64, now: UnixMs) -> i64 {
+    let left_ms = until.ms_since(now);
+    if left_ms > length_ms.saturating_add(CLOCKS_AGREE_WITHIN_MS) { 0 } else { left_ms.max(0) }
 }
 
 #[cfg(test)]

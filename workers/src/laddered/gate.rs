@@ -22,7 +22,7 @@ use super::{
     shared_breaker::{Changed, SharedBreaker, word},
 };
 use contracts::UnixMs;
-use domain::breaker::{Keys, Phase, Policy, Ramp, State, Tally};
+use domain::breaker::{CLOCKS_AGREE_WITHIN_MS, Keys, Phase, Policy, Ramp, State, Tally};
 use platform::Clock;
 use std::{
     pin::pin,
@@ -35,8 +35,6 @@ use toss::{CallError, Payment};
 const MAX_PAUSE_MS: i64 = 60_000;
 /// No longer than this does a `Retry-After` stop the fleet.
 const MAX_ASKED_MS: i64 = 600_000;
-/// Beyond its own limit, before a probe is taken for lost.
-const PROBE_SLACK_MS: i64 = 5_000;
 /// A call is made only if the row was looked at so lately, where it can be reached.
 const FRESH: Duration = Duration::from_millis(100);
 /// No call waits longer than this for the row before it begins.
@@ -303,7 +301,7 @@ pub fn policy(config: &platform::Config) -> Policy {
         open_ms: ms(worker.breaker_pause_ms),
         max_open_ms: MAX_PAUSE_MS.max(ms(worker.breaker_pause_ms)),
         max_asked_ms: MAX_ASKED_MS,
-        probe_lease_ms: ms(worker.breaker_slow_call_ms).saturating_add(PROBE_SLACK_MS),
+        probe_lease_ms: ms(worker.breaker_slow_call_ms).saturating_add(CLOCKS_AGREE_WITHIN_MS),
     }
 }
 

@@ -42,6 +42,7 @@ impl Gate {
         if !self.takes_lease(probe).await {
             return;
         }
+        platform::halt::point("breaker.probing").await;
         let went = match self.probe().await {
             Health::Well => Probed::Well,
             Health::Ill => Probed::Ill,

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The service's name in the table.
 const SERVICE: &str = "toss";
 /// So often is a change decided anew because somebody else was faster. Then what they wrote must do.
-const MAX_RACES: u32 = 8;
+const MAX_RACES: u32 = 50;
 /// The longest name of a process that is kept.
 const MAX_NAME_CHARS: usize = 64;
 
@@ -71,11 +71,11 @@ impl Seen {
 
 /// What came of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Changed {
+pub struct Changed {
     /// The row's state now, as far as we know.
-    pub(crate) state: State,
+    pub state: State,
     /// The phase that we ended, if we ended one.
-    pub(crate) ended: Option<Phase>,
+    pub ended: Option<Phase>,
 }
 
 impl SharedBreaker {
@@ -101,7 +101,10 @@ impl SharedBreaker {
     }
 
     /// Makes the state what `step` makes of it. Nothing is written where that changes nothing.
-    pub(crate) async fn change(&self, now: UnixMs, step: impl Fn(State) -> State) -> Result<Changed, sqlx::Error> {
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn change(&self, now: UnixMs, step: impl Fn(State) -> State) -> Result<Changed, sqlx::Error> {
         let mut races = 0;
         loop {
             let Seen { state: before, version, .. } = self.read().await?;
@@ -188,7 +191,7 @@ impl Columns {
         let nothing = Self { until: UnixMs(0), pause_ms: 0, probe: ProbeId(0), tally: Tally::NONE };
         match *state {
             State::Closed { tally } => Self { tally, ..nothing },
-            State::Ramping { tally, pause_ms } => Self { tally, pause_ms, ..nothing },
+            State::Ramping { tally, pause_ms } => Self { pause_ms, tally, ..nothing },
             State::Open { until, pause_ms } => Self { until, pause_ms, ..nothing },
             State::HalfOpen { probe, lease_until, pause_ms } => Self { until: lease_until, pause_ms, probe, ..nothing },
             State::Held => nothing,
