@@ -6,6 +6,7 @@
 
 mod charges;
 mod fleet;
+mod outage;
 mod outages;
 mod refunds;
 mod stage;
