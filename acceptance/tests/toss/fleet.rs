@@ -15,6 +15,7 @@ use toss::sandbox::journal::Effect;
 use workers::SharedBreaker;
 
 pub const MIN_CALLS: u64 = 6;
+pub const WINDOW_CALLS: u64 = 20;
 pub const PAUSE_MS: u64 = 1_000;
 const MAX_PAUSE_MS: u64 = 60_000;
 
@@ -75,7 +76,7 @@ impl Fleet {
 /// One that opens after a few calls and probes soon.
 fn quick_breaker(stage: &mut Stage, prefetch: u64) {
     stage.market.set("GREAM__PAYMENT_WORKER__BREAKER_MIN_CALLS", MIN_CALLS);
-    stage.market.set("GREAM__PAYMENT_WORKER__BREAKER_WINDOW_CALLS", 20);
+    stage.market.set("GREAM__PAYMENT_WORKER__BREAKER_WINDOW_CALLS", WINDOW_CALLS);
     stage.market.set("GREAM__PAYMENT_WORKER__BREAKER_PAUSE_MS", PAUSE_MS);
     stage.market.set("GREAM__PAYMENT_WORKER__BREAKER_SLOW_CALL_MS", 500);
     stage.market.set("GREAM__PAYMENT_WORKER__PREFETCH", prefetch);
@@ -102,10 +103,11 @@ pub async fn all_done(stage: &Stage, commands: &[Envelope]) {
     }
 }
 
-/// Attempts of commands that call Toss, beyond each one's first.
+/// Attempts that failed and were counted, of all commands that call Toss.
 pub async fn burnt(stage: &Stage) -> i64 {
-    let sql = "SELECT CAST(COALESCE(SUM(GREATEST(attempts, 1) - 1), 0) AS SIGNED) FROM commands \
-               WHERE kind IN ('confirm_charge', 'cancel_charge')";
+    // The last attempt of what is done did not fail.
+    let sql = "SELECT CAST(COALESCE(SUM(IF(state = 'done', attempts - 1, attempts)), 0) AS SIGNED) FROM commands \
+               WHERE kind IN ('confirm_charge', 'cancel_charge') AND attempts > 0 AND state IN ('done', 'retrying')";
     stage.market.number(sql).await
 }
 
