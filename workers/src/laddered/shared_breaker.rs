@@ -5,9 +5,7 @@
 //! Doesn't: decide. What follows from what is `domain::breaker`.
 //!
 //! Why MySQL: a worker can do nothing without it anyway, so the breaker adds no server whose loss would matter; Redis
-//! may be lost at any time. Why no crate: those that are maintained (recloser 1.3, tower-circuitbreaker, failsafe) keep
-//! the state inside one process, read the clock themselves, and wrap the call; none gives its state out as a value that
-//! a row could hold, or lets one process of several probe. What would be left of them is the share of failures.
+//! may be lost at any time. Why no crate: ARCHITECTURE says it.
 
 use contracts::UnixMs;
 use domain::breaker::{Phase, Policy, ProbeId, State, Tally};
