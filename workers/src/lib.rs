@@ -8,4 +8,4 @@ pub mod refund;
 pub mod relay;
 pub mod scheduler;
 
-pub use laddered::Foundation;
+pub use laddered::{Foundation, Seen as SeenBreaker, SharedBreaker, breaker_policy};

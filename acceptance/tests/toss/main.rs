@@ -7,8 +7,10 @@
 mod charges;
 mod days;
 mod deposits;
+mod fleet;
 mod hints;
 mod old;
+mod outage;
 mod outages;
 mod refunds;
 mod stage;

@@ -7,6 +7,8 @@ use contracts::PartitionCount;
 const POOL_MARGIN: u32 = 3;
 /// Well below what brokers allow on one connection (2047 by default).
 const MOST_PUBLISH_CHANNELS: usize = 256;
+/// A breaker that looks at more calls than this would notice nothing in time.
+const MOST_WINDOW_CALLS: u32 = 100_000;
 const MIN_SECRET_LENGTH: usize = 32;
 
 /// Every reason not to start with `config`; empty when there is none.
@@ -115,6 +117,15 @@ fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
     refuse(
         config.payment_worker.ladder().is_none(),
         "payment_worker.ladder_ms must be numbers between 100 and 86400000, comma separated",
+    );
+    let breaker = &config.payment_worker;
+    refuse(
+        !(1..=MOST_WINDOW_CALLS).contains(&breaker.breaker_window_calls)
+            || !(1..=breaker.breaker_window_calls).contains(&breaker.breaker_min_calls)
+            || !(1..=100).contains(&breaker.breaker_failure_percent)
+            || [breaker.breaker_slow_call_ms, breaker.breaker_pause_ms].contains(&0),
+        "payment_worker.breaker_… makes no sense: breaker_min_calls must lie between 1 and breaker_window_calls, that \
+         between 1 and 100000, breaker_failure_percent between 1 and 100, and no time may be 0",
     );
     let pictures = &config.pictures;
     refuse(

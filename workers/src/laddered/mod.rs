@@ -8,6 +8,8 @@
 //!   │ not consumed while the gate to Toss is shut   └ database away: everything       suspended, dead letter
 //!   └───────────────────────────────────────────────  unacked goes back
 //! ```
+//! After an outage the crew begins with one command at a time and looks at many of those that wait: see `consume`.
+//!
 //! Promises: a message is acked only after its outcome is committed or the message is safe on another queue. Nothing is
 //! burnt while MySQL, the broker or Toss is away: attempts count only while the gate is open.
 //! Doesn't: know what the commands do. That is [`CarryOut`]'s, of [`crate::payment`] and [`crate::refund`].
@@ -15,19 +17,24 @@
 mod books;
 mod consume;
 mod gate;
+mod health;
 mod inbox;
+mod probe;
 mod settle;
+mod shared_breaker;
 mod transaction;
 
 pub(crate) use books::{
     add_debt, balance, debt, ended, find_balance, insert_event, insert_outbox, insert_transfer, is_expired, is_stale,
     write_balance,
 };
-pub(crate) use gate::Gate;
+pub use gate::policy as breaker_policy;
+pub(crate) use gate::{ENTRY_LIMIT, Gate};
 pub(crate) use inbox::{Inbox, Standing};
+pub use shared_breaker::{Seen, SharedBreaker};
 pub(crate) use transaction::{again_on_contention, command_id, invalid, user_id};
 
-use contracts::{Envelope, Outcome, topology::Role};
+use contracts::{Envelope, Outcome, UnixMs, topology::Role};
 use domain::retry::Window;
 use platform::{
     Clock, Config, Shutdown,
@@ -83,6 +90,11 @@ pub(crate) trait CarryOut: Send + Sync + 'static {
 
     /// Whether commands of this role are of no use without Toss. Then nothing is consumed while the gate to Toss is shut.
     const STOPS_WITH_TOSS: bool;
+
+    /// Before when it had better be carried out: when many wait, the nearest is first.
+    fn deadline(envelope: &Envelope) -> UnixMs {
+        envelope.accepted_at
+    }
 
     /// One delivery of one command. May run at once with another delivery of the same command.
     fn carry_out(&self, envelope: &Envelope) -> impl Future<Output = Result<Ending, Fault>> + Send;

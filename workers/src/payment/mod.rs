@@ -40,13 +40,10 @@ impl PaymentWorker {
     /// # Errors
     /// When no client for Toss can be made of the configuration.
     pub fn new(foundation: Foundation) -> Result<Self, InvalidOptions> {
-        let gate = Arc::new(Gate::new(&foundation, Role::Payment.as_str()));
-        let handler = Confirming {
-            toss: foundation.toss()?,
-            store: Store::new(&foundation),
-            gate: gate.clone(),
-            clock: foundation.clock.clone(),
-        };
+        let toss = foundation.toss()?;
+        let gate = Arc::new(Gate::new(&foundation, toss.clone(), Role::Payment.as_str()));
+        let handler =
+            Confirming { toss, store: Store::new(&foundation), gate: gate.clone(), clock: foundation.clock.clone() };
         Ok(Self(Crew::new(foundation, gate, handler)))
     }
 
@@ -67,6 +64,13 @@ struct Confirming {
 impl CarryOut for Confirming {
     const ROLE: Role = Role::Payment;
     const STOPS_WITH_TOSS: bool = true;
+
+    fn deadline(envelope: &Envelope) -> UnixMs {
+        match &envelope.command {
+            Command::ConfirmCharge { confirm_by, .. } => *confirm_by,
+            _ => envelope.accepted_at,
+        }
+    }
 
     async fn carry_out(&self, envelope: &Envelope) -> Result<Ending, Fault> {
         match &envelope.command {

@@ -24,7 +24,7 @@ mod request;
 mod rows;
 mod transfer;
 
-use crate::laddered::{CarryOut, Crew, Ending, Fault, Foundation, Gate};
+use crate::laddered::{CarryOut, Crew, ENTRY_LIMIT, Ending, Fault, Foundation, Gate};
 use call::Answer;
 pub(crate) use call::seen_cancel;
 use contracts::{Command, Envelope, RefundId, topology::Role};
@@ -56,15 +56,16 @@ impl RefundWorker {
     /// # Errors
     /// When no client for Toss can be made of the configuration.
     pub fn new(foundation: Foundation) -> Result<Self, InvalidOptions> {
-        let gate = Arc::new(Gate::new(&foundation, Role::Refund.as_str()));
-        let toss = &foundation.config.toss;
-        let call_limit_ms = toss.connect_timeout_ms.saturating_add(toss.read_timeout_ms);
+        let toss = foundation.toss()?;
+        let gate = Arc::new(Gate::new(&foundation, toss.clone(), Role::Refund.as_str()));
+        let limits = &foundation.config.toss;
+        let call_limit_ms = limits.connect_timeout_ms.saturating_add(limits.read_timeout_ms);
         let handler = Refunding {
-            toss: foundation.toss()?,
+            toss,
             store: Store::new(&foundation),
             gate: gate.clone(),
             clock: foundation.clock.clone(),
-            sender_limit: SEND_WITHIN + Duration::from_millis(call_limit_ms),
+            sender_limit: SEND_WITHIN + ENTRY_LIMIT + Duration::from_millis(call_limit_ms),
         };
         Ok(Self(Crew::new(foundation, gate, handler)))
     }
