@@ -1,7 +1,7 @@
 //! What administrators transfer by hand: the payout legs of approved refunds, and what became of each.
 //!
 //! Promises: account numbers are masked, except by [`account`], which notes who looks, and when, before it shows one; and
-//! shows it only while its transfer is to be made.
+//! shows it only while its transfer is to be made, and never while its user owes.
 //! Doesn't: know whether a transfer was really made. That is the administrator's word.
 
 use crate::{
@@ -33,6 +33,8 @@ pub(crate) struct Payout {
     /// Masked.
     account_number: String,
     waiting_since: String,
+    /// The user owes what Toss took back: nothing is paid out until that is repaid. A payout that fails repays it.
+    frozen: bool,
 }
 
 /// Where to transfer to.
@@ -60,8 +62,10 @@ pub(crate) async fn list(
     let page = query.page(UNPAGED);
     query.valid()?;
     let read = sqlx::query!(
-        "SELECT l.refund_id, l.leg_no, r.user_id, l.amount, r.bank, r.account_masked, l.updated_at_ms
+        "SELECT l.refund_id, l.leg_no, r.user_id, l.amount, r.bank, r.account_masked, l.updated_at_ms,
+                COALESCE(d.amount, 0) AS `debt!: i64`
          FROM refund_legs l JOIN refunds r ON r.refund_id = l.refund_id
+         LEFT JOIN receivables d ON d.user_id = r.user_id
          WHERE l.state = 'planned' AND l.route = 'payout'
          ORDER BY l.updated_at_ms, l.refund_id, l.leg_no LIMIT ? OFFSET ?",
         page.size,
@@ -76,6 +80,7 @@ pub(crate) async fn list(
         bank: row.bank,
         account_number: row.account_masked,
         waiting_since: local(UnixMs(row.updated_at_ms)),
+        frozen: row.debt > 0,
     });
     Ok(Answer(payouts.collect()))
 }
@@ -96,12 +101,17 @@ pub(crate) async fn account(
 ) -> Result<Answer<Account>, Failure> {
     let (refund, leg) = leg.known().ok_or(ResultCode::RefundNotFound)?;
     let read = sqlx::query!(
-        "SELECT r.bank, r.account_cipher FROM refund_legs l JOIN refunds r ON r.refund_id = l.refund_id
+        "SELECT r.bank, r.account_cipher, COALESCE(d.amount, 0) AS `debt!: i64`
+         FROM refund_legs l JOIN refunds r ON r.refund_id = l.refund_id
+         LEFT JOIN receivables d ON d.user_id = r.user_id
          WHERE l.refund_id = ? AND l.leg_no = ? AND l.route = 'payout' AND l.state = 'planned'",
         refund.0,
         leg
     );
     let row = api.within(read.fetch_optional(&api.database)).await?.ok_or(ResultCode::RefundNotFound)?;
+    if row.debt > 0 {
+        return Err(ResultCode::DebtOpen.into());
+    }
     let account_number = api.cipher.open(&row.account_cipher).map_err(|error| {
         tracing::error!(%refund, %error, "a refund's account number cannot be shown to whoever is to pay it");
         ResultCode::Unexpected

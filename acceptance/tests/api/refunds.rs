@@ -178,6 +178,23 @@ async fn a_payout_that_cannot_be_transferred_is_points_again_and_says_why() {
 }
 
 #[tokio::test]
+async fn nothing_is_paid_out_to_who_owes_until_that_is_repaid() {
+    let stage = Stage::new("payout_frozen").await;
+    let refund = stage.approved(4_000).await;
+    let owes = async |amount: i64| {
+        let owed = "REPLACE INTO receivables (user_id, amount, updated_at_ms) SELECT user_id, ?, 0 FROM refunds";
+        sqlx::query(owed).bind(amount).execute(&stage.market.database).await.unwrap();
+        stage.boss.get(PAYOUTS).await.ok()[0]["frozen"].clone()
+    };
+    let account = format!("{PAYOUTS}/{refund}/1/account");
+    assert_eq!(owes(1).await, true);
+    stage.boss.post(&account, &json!({})).await.refused(409, 1016);
+    assert_eq!(stage.market.number("SELECT COUNT(*) FROM account_reveals").await, 0);
+    assert_eq!(owes(0).await, false);
+    stage.boss.post(&account, &json!({})).await.ok();
+}
+
+#[tokio::test]
 async fn a_user_sees_their_own_refunds_by_pages_and_nobody_elses() {
     let stage = Stage::new("own_refunds").await;
     let mut refunds = Vec::new();

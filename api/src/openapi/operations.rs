@@ -103,7 +103,7 @@ pub(super) const ALL: &[Operation] = &[
     command("approve_refund", Access::Administrator, &[&[RefundNotFound, CommandExpired, DebtOpen]]),
     command("reject_refund", Access::Administrator, &[JSON, &[RefundNotFound, CommandExpired]]),
     query("payouts", Access::Administrator, &[FIELDS]),
-    query("reveal_payout_account", Access::Administrator, &[FIELDS, &[RefundNotFound]]),
+    query("reveal_payout_account", Access::Administrator, &[FIELDS, &[RefundNotFound, DebtOpen]]),
     command("confirm_payout", Access::Administrator, &[&[RefundNotFound, CommandExpired]]),
     command("fail_payout", Access::Administrator, &[JSON, &[RefundNotFound, CommandExpired]]),
     query("add_product", Access::Administrator, &[UPLOAD, &[ProductNameTaken]]),
