@@ -6,7 +6,7 @@
 #   GREAM_SERVERS       own, or newest: which servers run and bench start (own)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-newest fuzz fuzz-api bench sqlx down status logs clean-data
+.PHONY: help run test test-newest fuzz fuzz-api breaker bench sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
 export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS GREAM_NEWEST_TOOLS GREAM_SERVERS
@@ -31,6 +31,9 @@ fuzz: ## Hostile messages and uploads, ten minutes each (GREAM_FUZZ_SECONDS, GRE
 
 fuzz-api: ## Generated calls against the API from its OpenAPI document, for ten minutes.
 	@dev/fuzz-api
+
+breaker: ## Two minutes without Toss under load (GREAM_OUTAGE_SECONDS): what bids, calls and the backlog do, in numbers.
+	@dev/breaker
 
 bench: ## How fast it is, beside a bare loop on the same servers: table, chart and .gream/bench.json.
 	@dev/bench

@@ -117,10 +117,18 @@ def kakao_code():
     return code
 
 
-def refund():
+def refund(who=OTHER):
+    """One that awaits its decision."""
     wanted = {"point": 100, "bank": "bank", "accountNumber": "110-123"}
-    data(OTHER, "POST", "/api/users/points/refunds", json=wanted)
-    return data(CALLER, "GET", "/api/admin/refunds")[-1]["refundId"]
+    data(who, "POST", "/api/users/points/refunds", json=wanted)
+    return data(who, "GET", "/api/users/points/refunds", params={"size": 1})[0]["refundId"]
+
+
+def payout():
+    """A leg that awaits its transfer. The other has charged nothing, so all of a refund is its first leg."""
+    approved = refund()
+    data(CALLER, "DELETE", f"/api/admin/refund/{approved}")
+    return approved, 1
 
 
 def accepted():
@@ -178,12 +186,24 @@ def lead(case):
             query.update(paid())
         case "fail_charge":
             query["orderId"] = charge()
+        case "toss_webhook":
+            case.body = {"eventType": "PAYMENT_STATUS_CHANGED", "data": {"orderId": charge(), "status": "DONE"}}
         case "approve_refund":
             path["id"] = refund()
+        case "reject_refund":
+            path["id"] = refund()
+            case.body = {"reason": "no"}
+        case "own_refund":
+            path["id"] = refund(CALLER)
+        case "reveal_payout_account" | "confirm_payout":
+            path["refund"], path["leg"] = payout()
+        case "fail_payout":
+            path["refund"], path["leg"] = payout()
+            case.body = {"reason": "no"}
         case "add_product":
             name = f"product {next(numbers)}"
             case.body = {"brand": "b", "name": name, "description": "d", "price": 10, "file": png()}
-        case "list_products" | "liked" | "bought" | "buying" | "sold" | "selling" | "coupons" | "used_coupons":
+        case "list_products" | "liked" | "bought" | "buying" | "sold" | "selling" | "coupons" | "used_coupons" | "own_refunds" | "payouts":
             if query:
                 query.clear()
         case "grant_coupon":

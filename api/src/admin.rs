@@ -7,10 +7,10 @@ use crate::{
     envelope::{Answer, Envelope, Failure, Nothing},
     openapi::bodies,
     pictures::LookFor,
-    request::{PathId, Upload, upload::FILE},
+    request::{JsonBody, PathId, Upload, upload::FILE},
 };
 use axum::{extract::State, response::Response};
-use contracts::{Command, RefundId, ResultCode};
+use contracts::{Command, RefundId, ResultCode, command::MAX_REASON_CHARS};
 use platform::database::is_duplicate;
 use serde::Serialize;
 use std::time::Duration;
@@ -70,10 +70,11 @@ pub(crate) struct Refund {
     user_id: i64,
     refund_point: i64,
     refund_bank: String,
+    /// Masked: whoever transfers asks for it where the transfer is (`payouts`).
     refund_account_number: String,
 }
 
-/// The refunds that await approval, oldest first, with the account numbers opened for whoever pays.
+/// The refunds that await approval, oldest first.
 #[utoipa::path(
     get,
     path = "/api/admin/refunds",
@@ -83,7 +84,7 @@ pub(crate) struct Refund {
 )]
 pub(crate) async fn refunds(State(api): State<Shared>, _: Administrator) -> Result<Answer<Vec<Refund>>, Failure> {
     let read = sqlx::query!(
-        "SELECT refund_id, user_id, amount, bank, account_cipher, account_masked FROM refunds
+        "SELECT refund_id, user_id, amount, bank, account_masked FROM refunds
          WHERE state = 'requested' ORDER BY refund_id LIMIT ?",
         MAX_REFUNDS
     );
@@ -93,17 +94,9 @@ pub(crate) async fn refunds(State(api): State<Shared>, _: Administrator) -> Resu
         user_id: row.user_id,
         refund_point: row.amount,
         refund_bank: row.bank,
-        refund_account_number: opened(&api, row.refund_id, &row.account_cipher, row.account_masked),
+        refund_account_number: row.account_masked,
     });
     Ok(Answer(refunds.collect()))
-}
-
-/// One account that cannot be opened must not hide the others.
-fn opened(api: &Api, refund: i64, sealed: &str, masked: String) -> String {
-    api.cipher.open(sealed).unwrap_or_else(|error| {
-        tracing::error!(refund, %error, "a refund's account number stays masked");
-        masked
-    })
 }
 
 /// Approves a refund. However often an administrator clicks, it is one command.
@@ -121,11 +114,45 @@ pub(crate) async fn approve_refund(
     wishes: Wishes,
     id: PathId,
 ) -> Result<Response, Failure> {
-    let id = id.known().ok_or(ResultCode::RefundNotFound)?;
-    // A refund that does not exist yet must not be asked for: the refusal would be its outcome for ever.
-    let read = sqlx::query_scalar!("SELECT refund_id FROM refunds WHERE refund_id = ?", id);
-    api.within(read.fetch_optional(&api.database)).await?.ok_or(ResultCode::RefundNotFound)?;
-    let command = Command::ApproveRefund { refund: RefundId(id) };
-    let identity = Identity::ByNature(id.to_string());
+    let refund = api.refund(&id).await?;
+    let command = Command::ApproveRefund { refund };
+    let identity = Identity::ByNature(refund.to_string());
     api.submit(&wishes, Ask { user: caller.user, at: api.clock.now(), identity, command }).await
+}
+
+/// Rejects a refund: its points are the user's again, who is told why. However often an administrator clicks, it is one
+/// command.
+#[utoipa::path(
+    post,
+    path = "/api/admin/refund/{id}/reject",
+    operation_id = "reject_refund",
+    tag = "administrators",
+    params(("id" = u64, Path, description = "The refund")),
+    request_body = bodies::Refusal,
+    responses((status = 200, description = "The points are returned", body = Envelope<Nothing>)),
+)]
+pub(crate) async fn reject_refund(
+    State(api): State<Shared>,
+    Administrator(caller): Administrator,
+    wishes: Wishes,
+    id: PathId,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response, Failure> {
+    let reason = fields.line("reason", MAX_REASON_CHARS);
+    fields.valid()?;
+    let refund = api.refund(&id).await?;
+    let command = Command::RejectRefund { refund, reason };
+    let identity = Identity::ByNature(refund.to_string());
+    api.submit(&wishes, Ask { user: caller.user, at: api.clock.now(), identity, command }).await
+}
+
+impl Api {
+    /// A refund, which may have been decided. One that does not exist yet must not be asked for: the refusal would be its
+    /// outcome for ever.
+    async fn refund(&self, id: &PathId) -> Result<RefundId, Failure> {
+        let id = id.known().ok_or(ResultCode::RefundNotFound)?;
+        let read = sqlx::query_scalar!("SELECT refund_id FROM refunds WHERE refund_id = ?", id);
+        self.within(read.fetch_optional(&self.database)).await?.ok_or(ResultCode::RefundNotFound)?;
+        Ok(RefundId(id))
+    }
 }

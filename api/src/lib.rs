@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! server ─► layers ─► routes ─► users, products, history, pictures ───────────► MySQL (login by Kakao: and Kakao)
-//!                        └────► buy, sell, payments, refunds, admin ─► commands ─► RabbitMQ
+//!                        └────► buy, sell, payments, refunds, payouts, admin ─► commands ─► RabbitMQ
 //!                                                                        ▲
 //!                                              outcomes: Redis, or MySQL ┘
 //! ```
@@ -24,6 +24,7 @@ mod history;
 mod layers;
 mod openapi;
 mod payments;
+mod payouts;
 mod pictures;
 mod products;
 mod rate_limits;
@@ -38,6 +39,7 @@ mod server;
 mod signature;
 mod telemetry;
 mod users;
+mod webhooks;
 
 pub use administrators::{AdministratorError, Created, create_administrator};
 pub use signature::UnusableSecret;

@@ -239,7 +239,7 @@ fn is_payment_key(text: &str) -> bool {
 }
 
 /// As Toss allows it; others are nobody's, and the column would not take them.
-fn is_order_id(text: &str) -> bool {
+pub(crate) fn is_order_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (6..=64).contains(&text.len()) && text.bytes().all(allowed)
 }

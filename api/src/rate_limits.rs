@@ -1,4 +1,5 @@
-//! How often one may try to log in or to sign up: by address and by account, counted over all API instances.
+//! How often one may try to log in or to sign up, by address and by account, and how many webhooks are looked into;
+//! counted over all API instances.
 //!
 //! Promises: what an address is refused counts against nobody's account; an account that does not exist is limited like one that does; whoever storms an account with wrong passwords
 //! does not lock out its owner where they have logged in before, and nobody for longer than a window.
@@ -52,6 +53,22 @@ impl Api {
         let of_address = self.limit(&["sign-up from", &network], length, limits.sign_ups_per_address);
         let of_login_id = self.limit(&["sign-up as", login_id], length, limits.sign_ups_per_login_id);
         self.count("sign_up", [of_address, of_login_id]).await
+    }
+
+    /// Counts a webhook; 429 when there were too many, and Toss sends it again later.
+    pub(crate) async fn count_webhook(&self, client: ClientAddress) -> Result<(), Failure> {
+        let limits = &self.config.rate_limits;
+        let (length, network) = (Duration::from_secs(limits.webhook_window_s), client.network().to_string());
+        self.count("webhook", [self.limit(&["webhook from", &network], length, limits.webhooks_per_address)]).await
+    }
+
+    /// Counts a webhook about an order of ours: each that is new costs a look-up at Toss.
+    pub(crate) async fn count_webhook_about(&self, order_id: &str) -> Result<(), Failure> {
+        let limits = &self.config.rate_limits;
+        let length = Duration::from_secs(limits.webhook_window_s);
+        let of_order = self.limit(&["webhook about", order_id], length, limits.webhooks_per_order);
+        let of_all = self.limit(&["webhook"], length, limits.webhooks_in_all);
+        self.count("webhook", [of_order, of_all]).await
     }
 
     /// In order: what one limit refuses is not counted against the next.

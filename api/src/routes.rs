@@ -8,12 +8,13 @@ use crate::{
     context::Shared,
     coupons,
     envelope::Failure,
-    history, layers, openapi, payments, pictures,
+    history, layers, openapi, payments, payouts, pictures,
     products::{likes, list, market, prices},
     refunds,
     request::upload::MAX_BYTES_BESIDE_FILE,
     request_id, sell, telemetry,
     users::{kakao, login, points, sign_up, withdraw},
+    webhooks,
 };
 use axum::{
     Router,
@@ -79,7 +80,8 @@ fn users() -> OpenApiRouter<Shared> {
         .routes(routes!(kakao::start))
         .routes(routes!(withdraw::delete))
         .routes(routes!(points::get))
-        .routes(routes!(refunds::request))
+        .routes(routes!(refunds::request, refunds::own::list))
+        .routes(routes!(refunds::own::one))
 }
 
 fn products() -> OpenApiRouter<Shared> {
@@ -119,10 +121,18 @@ fn payments() -> OpenApiRouter<Shared> {
         .routes(routes!(payments::request))
         .routes(routes!(payments::success))
         .routes(routes!(payments::fail))
+        .routes(routes!(webhooks::receive))
 }
 
 fn administration() -> OpenApiRouter<Shared> {
-    OpenApiRouter::default().routes(routes!(admin::refunds)).routes(routes!(admin::approve_refund))
+    OpenApiRouter::default()
+        .routes(routes!(admin::refunds))
+        .routes(routes!(admin::approve_refund))
+        .routes(routes!(admin::reject_refund))
+        .routes(routes!(payouts::list))
+        .routes(routes!(payouts::account))
+        .routes(routes!(payouts::made))
+        .routes(routes!(payouts::failed))
 }
 
 /// What the contract leaves free.

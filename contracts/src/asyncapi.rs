@@ -28,6 +28,8 @@ use utoipa::ToSchema;
 const THEN: UnixMs = UnixMs(1_706_585_696_123);
 const DAY_MS: i64 = 86_400_000;
 const MINUTE_MS: i64 = 60_000;
+/// Why a refund is not paid, in the examples.
+const REASON: &str = "예금주가 다릅니다.";
 
 /// The document, for an installation of this many partitions whose retry ladder has these steps.
 pub fn document(partitions: PartitionCount, ladder_ms: &[u32]) -> Value {
@@ -124,7 +126,7 @@ fn operations() -> Value {
     let operation = |action: &str, channel: &str, summary: &str| json!({"action": action, "channel": {"$ref": format!("#/channels/{channel}")}, "summary": summary});
     json!({
         "acceptBids": operation("send", "bid", "The API, and the scheduler for deadlines: persistent, mandatory, confirmed."),
-        "acceptCharges": operation("send", "payment", "The API."),
+        "acceptCharges": operation("send", "payment", "The API, and the scheduler for what is stuck in between."),
         "acceptRefunds": operation("send", "refund", "The API, and the relay for the legs of an approved refund."),
         "carryOutBids": operation("receive", "bid", "The bid worker, in batches; acked after the outcome committed."),
         "carryOutCharges": operation("receive", "payment", "The payment worker."),
@@ -212,7 +214,8 @@ fn schemas() -> Value {
 
 /// An example of each kind.
 fn envelope(kind: Kind) -> Envelope {
-    let by = if kind == Kind::ExpireBids { UserId::SYSTEM } else { UserId(7) };
+    let of_nobody = [Kind::ExpireBids, Kind::FollowPayment, Kind::CollectDebt].contains(&kind);
+    let by = if of_nobody { UserId::SYSTEM } else { UserId(7) };
     let valid_until = (Role::of(kind) == Role::Bid).then(|| THEN.plus_ms(10 * MINUTE_MS));
     Envelope::new(CommandId::derived(by, kind.as_str(), "example"), by, THEN, valid_until, command(kind))
 }
@@ -246,11 +249,16 @@ fn command(kind: Kind) -> Command {
             account_hash: "cd".repeat(32),
         },
         Kind::ApproveRefund => Command::ApproveRefund { refund: RefundId(11) },
+        Kind::RejectRefund => Command::RejectRefund { refund: RefundId(11), reason: REASON.to_owned() },
         Kind::CancelCharge => Command::CancelCharge { refund: RefundId(11), leg: 1 },
+        Kind::FollowPayment => Command::FollowPayment { order_id: "0190f5c8-7a00-7000-8000-000000000000".to_owned() },
+        Kind::CollectDebt => Command::CollectDebt { debtor: UserId(7) },
+        Kind::ConfirmPayout => Command::ConfirmPayout { refund: RefundId(11), leg: 2 },
+        Kind::FailPayout => Command::FailPayout { refund: RefundId(11), leg: 2, reason: REASON.to_owned() },
     }
 }
 
-fn events() -> [Caused; 4] {
+fn events() -> [Caused; 6] {
     let caused = |kind: Kind, event: Event| Caused { command_id: envelope(kind).id, event };
     let (product, user, at) = (ProductId(3), UserId(7), THEN);
     [
@@ -269,6 +277,8 @@ fn events() -> [Caused; 4] {
             },
         ),
         caused(Kind::CancelCharge, Event::RefundPaid { refund: RefundId(11), user, amount: Won(10_000), at }),
+        caused(Kind::RejectRefund, Event::RefundRejected { refund: RefundId(11), user, amount: Won(10_000), at }),
+        caused(Kind::FailPayout, Event::PayoutReturned { refund: RefundId(11), leg: 2, user, amount: Won(4_000), at }),
     ]
 }
 

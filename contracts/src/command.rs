@@ -164,6 +164,13 @@ pub enum Command {
         /// Which refund.
         refund: RefundId,
     },
+    /// Refuse a requested refund: its points are the user's again.
+    RejectRefund {
+        /// Which refund.
+        refund: RefundId,
+        /// Why, in words for the user; at most [`MAX_REASON_CHARS`].
+        reason: String,
+    },
     /// Pay one leg of an approved refund by a partial cancel at Toss. Sent by the relay after the approval committed.
     CancelCharge {
         /// Which refund.
@@ -171,7 +178,37 @@ pub enum Command {
         /// Which leg of it.
         leg: u32,
     },
+    /// Look a charge's payment up, and bring our books to what Toss says. Sent by the API for a webhook (which is only a
+    /// hint), and by the scheduler for charges that are stuck in between.
+    FollowPayment {
+        /// The order that `request` saved.
+        order_id: String,
+    },
+    /// Take what a user owes from the points they have meanwhile. Sent by the scheduler.
+    CollectDebt {
+        /// Who owes.
+        debtor: UserId,
+    },
+    /// A payout leg's transfer was made. Sent by an administrator, or by whatever else pays payout legs.
+    ConfirmPayout {
+        /// Which refund.
+        refund: RefundId,
+        /// Which leg of it.
+        leg: u32,
+    },
+    /// A payout leg's transfer cannot be made: its points are the user's again.
+    FailPayout {
+        /// Which refund.
+        refund: RefundId,
+        /// Which leg of it.
+        leg: u32,
+        /// Why, in words for the user; at most [`MAX_REASON_CHARS`].
+        reason: String,
+    },
 }
+
+/// The longest reason for which a user is told no.
+pub const MAX_REASON_CHARS: usize = 200;
 
 /// The most bids that one [`Command::ExpireBids`] carries.
 pub const MAX_EXPIRED_PER_COMMAND: usize = 100;
@@ -189,12 +226,17 @@ pub enum Kind {
     ConfirmCharge,
     RequestRefund,
     ApproveRefund,
+    RejectRefund,
     CancelCharge,
+    FollowPayment,
+    CollectDebt,
+    ConfirmPayout,
+    FailPayout,
 }
 
 impl Kind {
     /// Every kind, in the order of the way through the market.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 15] = [
         Kind::PlaceBuyBid,
         Kind::PlaceSellBid,
         Kind::BuyNow,
@@ -204,7 +246,12 @@ impl Kind {
         Kind::ConfirmCharge,
         Kind::RequestRefund,
         Kind::ApproveRefund,
+        Kind::RejectRefund,
         Kind::CancelCharge,
+        Kind::FollowPayment,
+        Kind::CollectDebt,
+        Kind::ConfirmPayout,
+        Kind::FailPayout,
     ];
 
     /// The tag, as in JSON and in the `commands` table.
@@ -219,7 +266,12 @@ impl Kind {
             Kind::ConfirmCharge => "confirm_charge",
             Kind::RequestRefund => "request_refund",
             Kind::ApproveRefund => "approve_refund",
+            Kind::RejectRefund => "reject_refund",
             Kind::CancelCharge => "cancel_charge",
+            Kind::FollowPayment => "follow_payment",
+            Kind::CollectDebt => "collect_debt",
+            Kind::ConfirmPayout => "confirm_payout",
+            Kind::FailPayout => "fail_payout",
         }
     }
 }
@@ -255,7 +307,12 @@ impl Command {
             Command::ConfirmCharge { .. } => Kind::ConfirmCharge,
             Command::RequestRefund { .. } => Kind::RequestRefund,
             Command::ApproveRefund { .. } => Kind::ApproveRefund,
+            Command::RejectRefund { .. } => Kind::RejectRefund,
             Command::CancelCharge { .. } => Kind::CancelCharge,
+            Command::FollowPayment { .. } => Kind::FollowPayment,
+            Command::CollectDebt { .. } => Kind::CollectDebt,
+            Command::ConfirmPayout { .. } => Kind::ConfirmPayout,
+            Command::FailPayout { .. } => Kind::FailPayout,
         }
     }
 
@@ -289,7 +346,13 @@ impl Command {
             }
             Command::RequestRefund { point, account_hash, .. } => format!("{kind}\n{point}\n{account_hash}"),
             Command::ApproveRefund { refund } => format!("{kind}\n{refund}"),
-            Command::CancelCharge { refund, leg } => format!("{kind}\n{refund}\n{leg}"),
+            Command::RejectRefund { refund, reason } => format!("{kind}\n{refund}\n{reason}"),
+            Command::CancelCharge { refund, leg } | Command::ConfirmPayout { refund, leg } => {
+                format!("{kind}\n{refund}\n{leg}")
+            }
+            Command::FailPayout { refund, leg, reason } => format!("{kind}\n{refund}\n{leg}\n{reason}"),
+            Command::FollowPayment { order_id } => format!("{kind}\n{order_id}"),
+            Command::CollectDebt { debtor } => format!("{kind}\n{debtor}"),
         }
     }
 }

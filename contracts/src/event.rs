@@ -55,10 +55,34 @@ pub enum Event {
         /// When.
         at: UnixMs,
     },
-    /// Every leg of a refund was paid.
+    /// A refund has ended, and this much of it was paid.
     RefundPaid {
         /// The refund.
         refund: RefundId,
+        /// Whose.
+        user: UserId,
+        /// How much.
+        amount: Won,
+        /// When.
+        at: UnixMs,
+    },
+    /// An administrator refused a refund; its points are the user's again.
+    RefundRejected {
+        /// The refund.
+        refund: RefundId,
+        /// Whose.
+        user: UserId,
+        /// How much.
+        amount: Won,
+        /// When.
+        at: UnixMs,
+    },
+    /// A part of a refund could not be transferred; its points are the user's again.
+    PayoutReturned {
+        /// The refund.
+        refund: RefundId,
+        /// Which leg of it.
+        leg: u32,
         /// Whose.
         user: UserId,
         /// How much.
@@ -86,6 +110,8 @@ impl Event {
             Event::BidExpired { .. } => "bid.expired",
             Event::ChargeConfirmed { .. } => "charge.confirmed",
             Event::RefundPaid { .. } => "refund.paid",
+            Event::RefundRejected { .. } => "refund.rejected",
+            Event::PayoutReturned { .. } => "payout.returned",
         }
     }
 }

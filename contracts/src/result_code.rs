@@ -52,7 +52,7 @@ result_codes! {
     RefreshTokenExpired = 1006, 401, "만료된 Refresh Token";
     /// Charge points first.
     NotEnoughPoints = 1007, 403, "유저의 포인트가 부족합니다";
-    /// No such refund awaits approval.
+    /// No such refund, or it does not await this: it was decided or ended before.
     RefundNotFound = 1008, 404, "환급 정보가 없습니다.";
     /// Spend the points or ask for a refund before withdrawing.
     PointsLeft = 1009, 409, "보유한 포인트를 모두 사용하거나 환급받은 후 탈퇴할 수 있습니다.";
@@ -66,6 +66,8 @@ result_codes! {
     KakaoRefused = 1013, 401, "카카오 로그인에 실패했습니다. 다시 시도해 주세요.";
     /// Log in by password; an operator may set `kakao.client_id`.
     KakaoOff = 1014, 404, "카카오 로그인을 사용할 수 없습니다.";
+    /// Money that Toss took back had been spent already. Charge points, which repay it, before a refund or leaving.
+    DebtOpen = 1016, 409, "회수되지 않은 충전 금액이 있습니다. 포인트를 충전하여 상환한 후 이용해 주세요.";
     /// The search found nothing. No call answers it: an empty list says so.
     NoResult = 2000, 404, "검색 결과가 없습니다.";
     /// No such product.

@@ -75,8 +75,13 @@ impl Role {
             | Kind::SellNow
             | Kind::CancelBid
             | Kind::ExpireBids => Role::Bid,
-            Kind::ConfirmCharge => Role::Payment,
-            Kind::RequestRefund | Kind::ApproveRefund | Kind::CancelCharge => Role::Refund,
+            Kind::ConfirmCharge | Kind::FollowPayment | Kind::CollectDebt => Role::Payment,
+            Kind::RequestRefund
+            | Kind::ApproveRefund
+            | Kind::RejectRefund
+            | Kind::CancelCharge
+            | Kind::ConfirmPayout
+            | Kind::FailPayout => Role::Refund,
         }
     }
 
@@ -116,10 +121,15 @@ pub fn routing_key(command: &Command, partitions: PartitionCount) -> Option<Stri
         | Command::SellNow { product, .. }
         | Command::ExpireBids { product, .. } => bid_queue(partitions.of_product(*product)),
         Command::CancelBid { bid, .. } => bid_queue(partitions.of_bid(*bid)?),
-        Command::ConfirmCharge { .. } => Role::Payment.as_str().to_owned(),
-        Command::RequestRefund { .. } | Command::ApproveRefund { .. } | Command::CancelCharge { .. } => {
-            Role::Refund.as_str().to_owned()
+        Command::ConfirmCharge { .. } | Command::FollowPayment { .. } | Command::CollectDebt { .. } => {
+            Role::Payment.as_str().to_owned()
         }
+        Command::RequestRefund { .. }
+        | Command::ApproveRefund { .. }
+        | Command::RejectRefund { .. }
+        | Command::CancelCharge { .. }
+        | Command::ConfirmPayout { .. }
+        | Command::FailPayout { .. } => Role::Refund.as_str().to_owned(),
     })
 }
 

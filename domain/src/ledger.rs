@@ -12,18 +12,23 @@
 //! refund_hold  available −a   held +a            (a refund is requested)
 //! refund_paid  held −a        toss_clearing +a   (by cancelling a charge)
 //!              held −a        payout_clearing +a (by bank transfer)
+//! reversal     available −x   receivable −(a−x)  toss_clearing +a   (Toss took a charge back, of which x was left)
+//! repayment    available −a   receivable +a      (who owes has points again)
+//! refund_returned  held −a    available +a       (a refund is rejected, or a transfer of it could not be made)
 //! ```
 
 use crate::word::words;
 use contracts::{CommandId, UnixMs, UserId, Won};
 
 words! {
-    /// What an entry is booked on. The first two belong to a user; the others to [`UserId::SYSTEM`].
+    /// What an entry is booked on. The first three belong to a user; the others to [`UserId::SYSTEM`].
     Account, "ledger account", {
         /// A user's points that may be spent.
         Available = "available",
         /// A user's points behind open buy bids and requested refunds.
         Held = "held",
+        /// What a user owes us (negative): money that Toss took back after it was spent.
+        Receivable = "receivable",
         /// What Toss owes us (negative: it took that much from charges).
         TossClearing = "toss_clearing",
         /// What was paid out by bank transfer.
@@ -54,6 +59,12 @@ words! {
         RefundHold = "refund_hold",
         /// Paid back as money.
         RefundPaid = "refund_paid",
+        /// Toss took the money of a charge back.
+        Reversal = "reversal",
+        /// A debt of a reversal was taken from later points.
+        Repayment = "repayment",
+        /// Given back from a refund that will not be paid, or not all of it.
+        RefundReturned = "refund_returned",
     }
 }
 
@@ -200,6 +211,44 @@ impl Transfer {
         Self::moved(heading, Reason::RefundPaid, held(user), system(Account::PayoutClearing), amount)
     }
 
+    /// Toss took `amount` of a charge back: what of it is still available goes, the rest the user owes. Held points stay:
+    /// they stand behind promises to others.
+    pub fn reversal(
+        heading: Heading,
+        user: UserId,
+        amount: Won,
+        available_points: Won,
+    ) -> Result<Transfer, TransferError> {
+        if amount.0 <= 0 {
+            let Heading { reference, .. } = heading;
+            return Err(TransferError::NotPositive { reason: Reason::Reversal, reference, amount });
+        }
+        let left = Won(available_points.0.clamp(0, amount.0));
+        let entry = |(account, user), amount| Entry { account, user, amount };
+        let entries = [
+            entry(available(user), -left),
+            entry(receivable(user), Won(left.0 - amount.0)),
+            entry(system(Account::TossClearing), amount),
+        ];
+        Self::new(heading, Reason::Reversal, &entries)
+    }
+
+    /// A part of what a user owes, from points that they have again.
+    pub fn repayment(heading: Heading, user: UserId, amount: Won) -> Result<Transfer, TransferError> {
+        Self::moved(heading, Reason::Repayment, available(user), receivable(user), amount)
+    }
+
+    /// What it adds to a user's debt; negative when it repays.
+    pub fn owed(&self, user: UserId) -> Won {
+        let of_debt = self.entries.iter().filter(|entry| entry.user == user && entry.account == Account::Receivable);
+        of_debt.map(|entry| -entry.amount).sum()
+    }
+
+    /// Points of a refund, or of a leg of it, that will not be paid as money.
+    pub fn refund_returned(heading: Heading, user: UserId, amount: Won) -> Result<Transfer, TransferError> {
+        Self::moved(heading, Reason::RefundReturned, held(user), available(user), amount)
+    }
+
     /// A trade: the buyer pays `final_price`, the market adds what the coupon takes off, and the seller gets the
     /// price less the fee.
     pub fn trade(heading: Heading, terms: &TradeTerms) -> Result<Transfer, TransferError> {
@@ -267,6 +316,10 @@ fn held(user: UserId) -> Place {
     (Account::Held, user)
 }
 
+fn receivable(user: UserId) -> Place {
+    (Account::Receivable, user)
+}
+
 fn system(account: Account) -> Place {
     (account, UserId::SYSTEM)
 }
@@ -289,7 +342,7 @@ fn merged(entries: &[Entry]) -> Option<Vec<Entry>> {
 }
 
 impl Account {
-    /// Whether it belongs to a user, and so shows in their [`Balance`].
+    /// Whether it shows in a user's [`Balance`].
     pub fn of_balance(self) -> bool {
         matches!(self, Account::Available | Account::Held)
     }

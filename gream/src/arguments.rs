@@ -63,6 +63,12 @@ pub enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Show the circuit breaker to Toss that all payment and refund workers share, or move it by hand.
+    Breaker {
+        /// What to do with it; without it, it is shown.
+        #[command(subcommand)]
+        task: Option<BreakerTask>,
+    },
     /// Play a market day over HTTP, then audit. Exit status 0 when both the day and the audit hold. Adds users, products
     /// and trades: for demo and test markets.
     Load(LoadArguments),
@@ -146,6 +152,15 @@ pub enum AdminTask {
         #[arg(long)]
         password_file: Option<PathBuf>,
     },
+}
+
+/// What to do with the circuit breaker.
+#[derive(Debug, Subcommand)]
+pub enum BreakerTask {
+    /// Stop every call to Toss until `gream breaker close`; commands wait.
+    Open,
+    /// Let calls pass again, few at first.
+    Close,
 }
 
 /// How to move the market's time.

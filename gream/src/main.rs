@@ -40,6 +40,7 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
             tasks::create_administrator(&login_id, password_file.as_deref()).await
         }
         Task::Audit { sources, limit_s, json } => tasks::audit(&sources, Duration::from_secs(limit_s), json).await,
+        Task::Breaker { task } => tasks::breaker(task.as_ref()).await,
         Task::Load(arguments) => market_day::play(arguments).await,
         Task::Topology => tasks::topology(),
         Task::Asyncapi => tasks::asyncapi(),

@@ -1,6 +1,6 @@
 //! The short tasks: they do one thing and end.
 
-use crate::arguments::AuditSources;
+use crate::arguments::{AuditSources, BreakerTask};
 use contracts::{
     PartitionCount,
     topology::{RETRY_LADDER_MS, Topology},
@@ -59,6 +59,21 @@ pub async fn audit(compared: &AuditSources, limit: Duration, json: bool) -> Resu
         println!("{report}");
     }
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `gream breaker`
+pub async fn breaker(task: Option<&BreakerTask>) -> Result<ExitCode, Failure> {
+    let config = Config::load()?;
+    let limit = Duration::from_millis(config.database.statement_timeout_ms);
+    let breaker = workers::SharedBreaker::new(database::pool(&config.database)?, limit, "gream breaker");
+    let now = Clock::configured(&config.clock).now();
+    match task {
+        Some(BreakerTask::Open) => breaker.hold(now).await?,
+        Some(BreakerTask::Close) => breaker.let_go(&workers::breaker_policy(&config), now).await?,
+        None => (),
+    }
+    println!("{}", breaker.read().await?.told_at(now));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What an audit compares.

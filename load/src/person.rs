@@ -243,7 +243,9 @@ fn usual(kind: Kind) -> &'static [ResultCode] {
         Kind::CancelBid => &[Ok, BuyBidNotFound, SellBidNotFound, DeadlinePassed, CommandExpired, NotAccepted],
         Kind::ConfirmCharge => &[Ok, TossFailed, NotAccepted],
         Kind::RequestRefund => &[Ok, NotEnoughPoints, NotAccepted],
-        Kind::ApproveRefund => &[Ok, RefundNotFound, NotAccepted],
-        Kind::ExpireBids | Kind::CancelCharge => &[],
+        Kind::ApproveRefund | Kind::RejectRefund | Kind::ConfirmPayout | Kind::FailPayout => {
+            &[Ok, RefundNotFound, NotAccepted]
+        }
+        Kind::ExpireBids | Kind::CancelCharge | Kind::FollowPayment | Kind::CollectDebt => &[],
     }
 }

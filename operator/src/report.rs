@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::{fmt, fs, io, path::Path};
 
-/// The kinds of commands that the market itself sends: no client sees how many they were.
+/// The kinds of commands that the market itself sends on any day: no client sees how many they were.
 const OWN_KINDS: [Kind; 2] = [Kind::ExpireBids, Kind::CancelCharge];
 
 /// The whole.

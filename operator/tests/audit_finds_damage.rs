@@ -301,8 +301,8 @@ const DAMAGES: &[Damage] = &[
     Damage {
         what: "a charge credited twice",
         sql: "INSERT INTO ledger_entries (command_id, transfer_no, reason, account, user_id, amount, reference, created_at_ms)
-              VALUES (c:16, 1, 'charge', 'available', 1, 10000, 'payment:order-1', 2),
-                     (c:16, 1, 'charge', 'toss_clearing', 0, -10000, 'payment:order-1', 2);
+              VALUES (c:16, 1, 'charge', 'available', 1, 10000, 'order-1', 2),
+                     (c:16, 1, 'charge', 'toss_clearing', 0, -10000, 'order-1', 2);
               UPDATE balances SET available = available + 10000 WHERE user_id = 1",
         breaks: &["charges_are_credited_once"],
     },
@@ -326,6 +326,16 @@ const DAMAGES: &[Damage] = &[
         breaks: &["charges_are_credited_once"],
     },
     Damage {
+        what: "a reversal that was noted on its charge and not booked",
+        sql: "UPDATE payments SET reversed_amount = 500 WHERE order_id = 'order-1'",
+        breaks: &["charges_are_credited_once", "sandbox_money_is_credited_money"],
+    },
+    Damage {
+        what: "a debt that nobody caused",
+        sql: "INSERT INTO receivables (user_id, amount, updated_at_ms) VALUES (2, 500, 2)",
+        breaks: &["debts_equal_their_entries"],
+    },
+    Damage {
         what: "a leg that says paid but never left the ledger",
         sql: "UPDATE refund_legs SET state = 'paid' WHERE leg_no = 1",
         breaks: &["held_points_are_explained", "refunds_are_held_and_paid"],
@@ -343,6 +353,26 @@ const DAMAGES: &[Damage] = &[
     Damage {
         what: "a refund that is paid before its legs are",
         sql: "UPDATE refunds SET state = 'paid' WHERE refund_id = 1",
+        breaks: &["held_points_are_explained", "refunds_are_held_and_paid"],
+    },
+    Damage {
+        what: "a rejected refund whose points were returned by nobody's decision",
+        sql: "UPDATE refunds SET decision_id = NULL WHERE refund_id = 3",
+        breaks: &["refunds_are_held_and_paid"],
+    },
+    Damage {
+        what: "a refund that says paid although a part of it was returned",
+        sql: "UPDATE refunds SET state = 'paid' WHERE refund_id = 4",
+        breaks: &["refunds_are_held_and_paid"],
+    },
+    Damage {
+        what: "a leg that says paid although its points were returned",
+        sql: "UPDATE refund_legs SET state = 'paid' WHERE refund_id = 4 AND leg_no = 3",
+        breaks: &["refunds_are_held_and_paid"],
+    },
+    Damage {
+        what: "a leg whose points were returned while its refund is still being paid",
+        sql: "UPDATE refund_legs SET state = 'returned' WHERE refund_id = 1 AND leg_no = 1",
         breaks: &["held_points_are_explained", "refunds_are_held_and_paid"],
     },
     Damage {

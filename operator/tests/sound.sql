@@ -33,6 +33,12 @@ INSERT INTO commands (command_id, kind, user_id, fingerprint, state, result_code
     (c:19, 'approve_refund', 4, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 2),
     (c:20, 'cancel_charge', 0, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 2),
     (c:21, 'request_refund', 2, REPEAT('f', 32), 'done', 0, '{"refundPoint":500,"userPoint":1}', 1, 1, 2),
+    (c:22, 'request_refund', 3, REPEAT('f', 32), 'done', 0, '{"refundPoint":600,"userPoint":1}', 1, 1, 2),
+    (c:23, 'reject_refund', 4, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 2),
+    (c:24, 'request_refund', 2, REPEAT('f', 32), 'done', 0, '{"refundPoint":800,"userPoint":1}', 1, 1, 2),
+    (c:25, 'approve_refund', 4, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 2),
+    (c:26, 'confirm_payout', 4, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 2),
+    (c:27, 'fail_payout', 4, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 2),
     (c:31, 'sign_up', 1, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 1),
     (c:32, 'sign_up', 2, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 1),
     (c:33, 'sign_up', 3, REPEAT('f', 32), 'done', 0, '{}', 1, 1, 1);
@@ -67,9 +73,14 @@ INSERT INTO payments (order_id, user_id, amount, order_name, state, payment_key,
     ('order-2', 2, 2000, 'CHARGE_POINT', 'requested', NULL, NULL, 0, 0, 1, 1),
     ('order-3', 2, 700, 'CHARGE_POINT', 'failed', 'key-3', c:17, 1, 0, 1, 2);
 INSERT INTO refunds (refund_id, user_id, amount, bank, account_cipher, account_masked, state, command_id, created_at_ms, updated_at_ms) VALUES
-    (1, 1, 4000, 'bank', 'x', '*1', 'paying', c:18, 1, 2), (2, 2, 500, 'bank', 'x', '*2', 'requested', c:21, 1, 2);
+    (1, 1, 4000, 'bank', 'x', '*1', 'paying', c:18, 1, 2), (2, 2, 500, 'bank', 'x', '*2', 'requested', c:21, 1, 2),
+    (3, 3, 600, 'bank', 'x', '*3', 'rejected', c:22, 1, 2), (4, 2, 800, 'bank', 'x', '*2', 'partly_paid', c:24, 1, 2);
+UPDATE refunds SET decision_id = c:19 WHERE refund_id = 1;
+UPDATE refunds SET decision_id = c:23, reject_reason = 'no' WHERE refund_id = 3;
+UPDATE refunds SET decision_id = c:25 WHERE refund_id = 4;
 INSERT INTO refund_legs (refund_id, leg_no, route, order_id, amount, state, attempt, command_id, updated_at_ms) VALUES
-    (1, 0, 'cancel', 'order-1', 3000, 'paid', 1, c:20, 2), (1, 1, 'payout', NULL, 1000, 'planned', 0, c:19, 2);
+    (1, 0, 'cancel', 'order-1', 3000, 'paid', 1, c:20, 2), (1, 1, 'payout', NULL, 1000, 'planned', 0, c:19, 2),
+    (4, 2, 'payout', NULL, 500, 'paid', 0, c:26, 2), (4, 3, 'payout', NULL, 300, 'returned', 0, c:27, 2);
 
 INSERT INTO ledger_entries (command_id, transfer_no, reason, account, user_id, amount, reference, created_at_ms) VALUES
     (c:31, 0, 'gift', 'available', 1, 100000, 'user:1', 1), (c:31, 0, 'gift', 'gift', 0, -100000, 'user:1', 1),
@@ -88,10 +99,15 @@ INSERT INTO ledger_entries (command_id, transfer_no, reason, account, user_id, a
     (c:11, 0, 'trade', 'fee', 0, 25, 'order:1551', 2),
     (c:13, 0, 'hold', 'available', 1, -1000, 'bid:2319', 2), (c:13, 0, 'hold', 'held', 1, 1000, 'bid:2319', 2),
     (c:14, 0, 'release', 'held', 1, -1000, 'bid:2319', 2), (c:14, 0, 'release', 'available', 1, 1000, 'bid:2319', 2),
-    (c:16, 0, 'charge', 'available', 1, 10000, 'payment:order-1', 2), (c:16, 0, 'charge', 'toss_clearing', 0, -10000, 'payment:order-1', 2),
+    (c:16, 0, 'charge', 'available', 1, 10000, 'order-1', 2), (c:16, 0, 'charge', 'toss_clearing', 0, -10000, 'order-1', 2),
     (c:18, 0, 'refund_hold', 'available', 1, -4000, 'refund:1', 2), (c:18, 0, 'refund_hold', 'held', 1, 4000, 'refund:1', 2),
     (c:20, 0, 'refund_paid', 'held', 1, -3000, 'refund:1:0', 2), (c:20, 0, 'refund_paid', 'toss_clearing', 0, 3000, 'refund:1:0', 2),
-    (c:21, 0, 'refund_hold', 'available', 2, -500, 'refund:2', 2), (c:21, 0, 'refund_hold', 'held', 2, 500, 'refund:2', 2);
+    (c:21, 0, 'refund_hold', 'available', 2, -500, 'refund:2', 2), (c:21, 0, 'refund_hold', 'held', 2, 500, 'refund:2', 2),
+    (c:22, 0, 'refund_hold', 'available', 3, -600, 'refund:3', 2), (c:22, 0, 'refund_hold', 'held', 3, 600, 'refund:3', 2),
+    (c:23, 0, 'refund_returned', 'held', 3, -600, 'refund:3', 2), (c:23, 0, 'refund_returned', 'available', 3, 600, 'refund:3', 2),
+    (c:24, 0, 'refund_hold', 'available', 2, -800, 'refund:4', 2), (c:24, 0, 'refund_hold', 'held', 2, 800, 'refund:4', 2),
+    (c:26, 0, 'refund_paid', 'held', 2, -500, 'refund:4:2', 2), (c:26, 0, 'refund_paid', 'payout_clearing', 0, 500, 'refund:4:2', 2),
+    (c:27, 0, 'refund_returned', 'held', 2, -300, 'refund:4:3', 2), (c:27, 0, 'refund_returned', 'available', 2, 300, 'refund:4:3', 2);
 INSERT INTO balances (user_id, available, held)
     SELECT u.user_id, COALESCE(SUM(CASE WHEN e.account = 'available' THEN e.amount END), 0),
            COALESCE(SUM(CASE WHEN e.account = 'held' THEN e.amount END), 0)

@@ -10,7 +10,7 @@ use rand::RngCore;
 use sha2::Sha256;
 
 const NONCE_BYTES: usize = 12;
-/// Digits of an account number that stay readable.
+/// Digits of an account number that stay readable; never more than half of it.
 const VISIBLE_DIGITS: usize = 4;
 /// Binds ciphertexts to their use: bytes encrypted for something else do not open here.
 const PURPOSE: &[u8] = b"gream refund account v1";
@@ -96,7 +96,8 @@ impl BarcodeHasher {
 /// `account` with all but its last digits hidden.
 pub fn mask(account: &str) -> String {
     let length = account.chars().count();
-    account.chars().enumerate().map(|(i, c)| if i + VISIBLE_DIGITS < length && c != '-' { '*' } else { c }).collect()
+    let hidden = length - VISIBLE_DIGITS.min(length / 2);
+    account.chars().enumerate().map(|(i, c)| if i < hidden && c != '-' { '*' } else { c }).collect()
 }
 
 pub(crate) fn parse_key(key_hex: &str) -> Option<[u8; 32]> {
@@ -150,6 +151,6 @@ mod tests {
     #[test]
     fn a_mask_shows_the_last_digits_only() {
         assert_eq!(mask("110-123-456789"), "***-***-**6789");
-        assert_eq!(mask("123"), "123");
+        assert_eq!(["1", "123", "1234567"].map(mask), ["*", "**3", "****567"], "a short one is not shown whole");
     }
 }

@@ -4,8 +4,8 @@
 //! "no answer" from "refused" (see [`CallError`]). Calls that change something demand an idempotency key.
 //! Doesn't: retry. Sending again is safe or not by rules that stand in `domain`.
 
-use crate::{CallError, NoAnswerKind, Payment, Refusal, SecretKey};
-use contracts::Won;
+use crate::{CallError, NoAnswerKind, Payment, Refusal, SecretKey, Transaction, transaction};
+use contracts::{UnixMs, Won};
 use reqwest::{Response, StatusCode, Url, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -129,6 +129,27 @@ impl Client {
         self.post(&["v1", "payments", fit_for_path(payment_key)?, "cancel"], &body, idempotency_key).await
     }
 
+    /// A page of the transactions from `from` up to `to`, oldest first, behind the one that `after` names. Shorter than
+    /// [`transaction::PAGE`]: the last one.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn transactions(
+        &self,
+        from: UnixMs,
+        to: UnixMs,
+        after: Option<&str>,
+    ) -> Result<Vec<Transaction>, CallError> {
+        let mut url = self.url(&["v1", "transactions"]);
+        url.query_pairs_mut()
+            .append_pair("startDate", &transaction::seoul(from))
+            .append_pair("endDate", &transaction::seoul(to))
+            .append_pair("limit", &transaction::PAGE.to_string())
+            .extend_pairs(after.map(|after| ("startingAfter", after)));
+        let body = self.send_for_body(self.http.get(url)).await?;
+        serde_json::from_slice(&body).map_err(|error| unreadable(format!("no list of transactions: {error}")))
+    }
+
     async fn post(&self, path: &[&str], body: &Value, idempotency_key: &str) -> Result<Payment, CallError> {
         if idempotency_key.is_empty() || idempotency_key.len() > MAX_IDEMPOTENCY_KEY_LENGTH {
             return Err(not_sent("INVALID_IDEMPOTENCY_KEY", "an idempotency key has 1 to 300 characters"));
@@ -142,12 +163,17 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Payment, CallError> {
+        let body = self.send_for_body(request).await?;
+        Payment::parse(&body).map_err(|error| unreadable(format!("a success but no Payment: {error}")))
+    }
+
+    async fn send_for_body(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, CallError> {
         let request = request.basic_auth(self.secret_key.expose(), Some(""));
         let mut response = request.send().await.map_err(no_answer)?;
         let (status, retry_after_ms) = (response.status(), retry_after_ms(&response));
         let body = read_bounded(&mut response).await?;
         if status.is_success() {
-            return Payment::parse(&body).map_err(|error| unreadable(format!("{status} but no Payment: {error}")));
+            return Ok(body);
         }
         Err(CallError::Refused(read_refusal(status, &body, retry_after_ms)))
     }

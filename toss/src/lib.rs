@@ -10,8 +10,10 @@ pub mod payment;
 pub mod refusal;
 pub mod sandbox;
 mod secret;
+pub mod transaction;
 
 pub use client::{Client, ClientOptions};
 pub use payment::{Cancel, Failure, Payment, PaymentStatus};
 pub use refusal::{CallError, Class, NoAnswerKind, Refusal, classify_cancel, classify_confirm};
 pub use secret::SecretKey;
+pub use transaction::Transaction;

@@ -4,10 +4,15 @@
 //! of a new value, and stays in [`Payment::raw`].
 //! Doesn't: judge. Whether a payment may be credited is `domain::payment`'s decision.
 
-use contracts::Won;
+use contracts::{UnixMs, Won};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fmt;
+use time::{
+    OffsetDateTime, PrimitiveDateTime,
+    format_description::well_known::Rfc3339,
+    macros::{format_description, offset},
+};
 
 /// Where a payment stands at Toss.
 ///
@@ -131,6 +136,10 @@ pub struct Payment {
     pub cancels: Vec<Cancel>,
     /// Why it was aborted.
     pub failure: Option<Failure>,
+    /// Of virtual accounts: what `DEPOSIT_CALLBACK` proves itself by. For nobody else's eyes.
+    pub secret: Option<String>,
+    /// Of virtual accounts: until when somebody may pay, where Toss said it in a form that we know.
+    pub deposit_due: Option<UnixMs>,
     /// All of it, as received.
     pub raw: Value,
 }
@@ -149,6 +158,8 @@ struct Typed {
     cancels: Option<Vec<Cancel>>,
     #[serde(default)]
     failure: Option<Failure>,
+    #[serde(default)]
+    secret: Option<String>,
 }
 
 /// What the REST contract hands to the front end, and nothing more: the rest (a virtual account's webhook secret, for
@@ -174,6 +185,24 @@ const FRONT_END_FIELDS: [&str; 18] = [
     "type",
 ];
 
+/// What a payer needs to know of a virtual account.
+const VIRTUAL_ACCOUNT_FIELDS: [&str; 5] = ["accountNumber", "bankCode", "bank", "customerName", "dueDate"];
+
+fn deposit_due(raw: &Value) -> Option<UnixMs> {
+    let text = raw.get("virtualAccount")?.get("dueDate")?.as_str()?;
+    // Seoul's time where it does not say.
+    let local = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    let due = OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|_| PrimitiveDateTime::parse(text, local).map(|local| local.assume_offset(offset!(+9))))
+        .ok()?;
+    Some(UnixMs(due.unix_timestamp().saturating_mul(1_000)))
+}
+
+fn picked(from: &Value, fields: &[&str]) -> Map<String, Value> {
+    let field = |name: &str| from.get(name).cloned().unwrap_or(Value::Null);
+    fields.iter().map(|name| ((*name).to_owned(), field(name))).collect()
+}
+
 impl Payment {
     /// Reads a Payment object.
     ///
@@ -198,6 +227,8 @@ impl Payment {
             currency: typed.currency.unwrap_or_default(),
             cancels: typed.cancels.unwrap_or_default(),
             failure: typed.failure,
+            secret: typed.secret,
+            deposit_due: deposit_due(&raw),
             raw,
         })
     }
@@ -207,10 +238,14 @@ impl Payment {
         Won(self.total_amount.0.saturating_sub(self.balance_amount.0))
     }
 
-    /// The object that the REST contract shows to the front end: exactly its fields, `null` where Toss said nothing.
+    /// The object that the REST contract shows to the front end: exactly its fields, `null` where Toss said nothing;
+    /// and where a virtual account waits for a deposit, where to pay.
     pub fn for_front_end(&self) -> Value {
-        let field = |name: &str| self.raw.get(name).cloned().unwrap_or(Value::Null);
-        Value::Object(FRONT_END_FIELDS.iter().map(|name| ((*name).to_owned(), field(name))).collect::<Map<_, _>>())
+        let mut shown = picked(&self.raw, &FRONT_END_FIELDS);
+        if let Some(account) = self.raw.get("virtualAccount").filter(|account| account.is_object()) {
+            shown.insert("virtualAccount".to_owned(), picked(account, &VIRTUAL_ACCOUNT_FIELDS).into());
+        }
+        Value::Object(shown)
     }
 }
 
@@ -276,5 +311,24 @@ mod tests {
         assert_eq!(shown["method"], json!("카드"));
         assert_eq!(shown["card"], Value::Null);
         assert_eq!(shown.get("secret"), None);
+    }
+
+    #[test]
+    fn a_virtual_account_is_shown_to_who_shall_pay_into_it_without_what_is_not_theirs() {
+        let mut raw = smallest();
+        raw["secret"] = json!("ps_webhook");
+        raw["virtualAccount"] = json!({"accountNumber": "X650", "bankCode": "20", "dueDate": "2024-02-20T23:59:59+09:00",
+                                       "refundReceiveAccount": {"accountNumber": "secret"}});
+        let payment = Payment::from_json(raw).unwrap();
+        assert_eq!(payment.secret.as_deref(), Some("ps_webhook"));
+        assert_eq!(payment.deposit_due, Some(UnixMs(1_708_441_199_000)));
+        for (text, due) in [("2024-02-20T23:59:59", Some(UnixMs(1_708_441_199_000))), ("tomorrow", None)] {
+            let mut raw = payment.raw.clone();
+            raw["virtualAccount"]["dueDate"] = json!(text);
+            assert_eq!(Payment::from_json(raw).unwrap().deposit_due, due, "{text}");
+        }
+        let shown = payment.for_front_end();
+        assert_eq!(shown["virtualAccount"]["accountNumber"], json!("X650"));
+        assert!(!shown.to_string().contains("secret"), "{shown}");
     }
 }

@@ -15,6 +15,7 @@ mod market_rows;
 mod payments;
 mod prices;
 mod rate_limits;
+mod refunds;
 mod secrets;
 mod security;
 mod sweeping;

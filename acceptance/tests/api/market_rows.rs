@@ -226,7 +226,7 @@ async fn administration() {
     assert_eq!(waiting[0]["refundPoint"], 3_000);
     assert_eq!(
         (&waiting[0]["refundBank"], &waiting[0]["refundAccountNumber"]),
-        (&json!("국민"), &json!("110-123-456789"))
+        (&json!("국민"), &json!("***-***-**6789"))
     );
     let approve = format!("/api/admin/refund/{}", waiting[0]["refundId"]);
     buyer.delete(&approve).await.refused(403, 5000);

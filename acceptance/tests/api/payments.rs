@@ -69,7 +69,7 @@ async fn a_failed_charge_is_recorded_once_and_only_by_its_owner() {
 }
 
 #[tokio::test]
-async fn an_account_number_travels_and_rests_encrypted_and_only_administrators_read_it() {
+async fn an_account_number_travels_and_rests_encrypted_and_is_masked_on_lists() {
     let market = Market::new("api_refund").await;
     let (api, visitor) = start_api(&market).await;
     let (alice, admin) = (visitor.join("alice").await, visitor.join_as_administrator(&market, "admin").await);
@@ -93,7 +93,7 @@ async fn an_account_number_travels_and_rests_encrypted_and_only_administrators_r
     let refund = insert.execute(&market.database).await.unwrap().last_insert_id();
     let listed = admin.get("/api/admin/refunds").await.ok();
     let expected = json!([{"refundId": refund, "userId": envelope.user, "refundPoint": 700, "refundBank": "국민",
-                           "refundAccountNumber": account}]);
+                           "refundAccountNumber": "***-***-**6789"}]);
     assert_eq!(listed, expected);
     alice.get("/api/admin/refunds").await.refused(403, 5000);
     alice.delete(&format!("/api/admin/refund/{refund}")).await.refused(403, 5000);

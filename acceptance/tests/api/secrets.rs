@@ -49,6 +49,11 @@ async fn account_flows_leave_no_secret_in_any_log() {
     // What travels and rests encrypted, and a voucher's address.
     let refund = json!({"point": 1_000, "bank": "국민", "accountNumber": ACCOUNT});
     alice.post("/api/users/points/refunds", &refund).await.ok();
+    let boss = visitor.join_as_administrator(&market, "boss").await;
+    let refund = boss.get("/api/admin/refunds").await.ok()[0]["refundId"].clone();
+    boss.delete(&format!("/api/admin/refund/{refund}")).await.ok();
+    let shown = boss.post(&format!("/api/admin/payouts/{refund}/1/account"), &json!({})).await.ok();
+    assert_eq!(shown["accountNumber"], ACCOUNT);
     let offer = alice.upload("/api/sell/1", &[("price", "500")], PNG).await.ok();
     let selling = alice.get("/api/sell/history/onprogress").await.ok();
     let address = selling[0]["gifticonImageUrl"].as_str().unwrap();

@@ -35,6 +35,8 @@ const DOORS: &[(&str, &str, Door, &str)] = &[
     ("DELETE", "/api/users/me", Door::User, "/api/users/me"),
     ("GET", "/api/users/points", Door::User, "/api/users/points"),
     ("POST", "/api/users/points/refunds", Door::User, "/api/users/points/refunds"),
+    ("GET", "/api/users/points/refunds", Door::User, "/api/users/points/refunds"),
+    ("GET", "/api/users/points/refunds/{id}", Door::User, "/api/users/points/refunds/1"),
     ("GET", "/api/products", Door::Open, "/api/products"),
     ("GET", "/api/products/{id}", Door::Open, "/api/products/1"),
     ("GET", "/api/products/{id}/trade", Door::Open, "/api/products/1/trade"),
@@ -58,8 +60,14 @@ const DOORS: &[(&str, &str, Door, &str)] = &[
     ("POST", "/api/payments/toss/request", Door::User, "/api/payments/toss/request"),
     ("GET", "/api/payments/toss/success", Door::User, "/api/payments/toss/success"),
     ("GET", "/api/payments/toss/fail", Door::User, "/api/payments/toss/fail"),
+    ("POST", "/api/payments/toss/webhook", Door::Open, "/api/payments/toss/webhook"),
     ("GET", "/api/admin/refunds", Door::Administrator, "/api/admin/refunds"),
     ("DELETE", "/api/admin/refund/{id}", Door::Administrator, "/api/admin/refund/1"),
+    ("POST", "/api/admin/refund/{id}/reject", Door::Administrator, "/api/admin/refund/1/reject"),
+    ("GET", "/api/admin/payouts", Door::Administrator, "/api/admin/payouts"),
+    ("POST", "/api/admin/payouts/{refund}/{leg}/account", Door::Administrator, "/api/admin/payouts/1/1/account"),
+    ("POST", "/api/admin/payouts/{refund}/{leg}/made", Door::Administrator, "/api/admin/payouts/1/1/made"),
+    ("POST", "/api/admin/payouts/{refund}/{leg}/failed", Door::Administrator, "/api/admin/payouts/1/1/failed"),
     ("POST", "/api/admin/products", Door::Administrator, "/api/admin/products"),
     // By a token too, of the command's owner.
     ("GET", "/api/commands/{id}", Door::User, "/api/commands/019aabbc-0000-7000-8000-000000000000"),
@@ -195,6 +203,7 @@ async fn what_is_anothers_stays_anothers() {
     mallory.get(&format!("/api/payments/toss/fail?orderId={order}&code=X&message=Y")).await.refused(404, 8003);
     let refund = market.number("SELECT refund_id FROM refunds").await;
     mallory.delete(&format!("/api/admin/refund/{refund}")).await.refused(403, 5000);
+    mallory.get(&format!("/api/users/points/refunds/{refund}")).await.refused(404, 1008);
     for list in [
         "/api/buy/history/end",
         "/api/buy/history/onprogress",
@@ -202,6 +211,7 @@ async fn what_is_anothers_stays_anothers() {
         "/api/sell/history/onprogress",
         "/api/coupons",
         "/api/coupons/used",
+        "/api/users/points/refunds",
     ] {
         assert_eq!(mallory.get(list).await.ok(), json!([]), "{list}");
     }

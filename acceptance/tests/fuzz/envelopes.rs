@@ -40,7 +40,12 @@ fn samples() -> Vec<Envelope> {
             account_hash: "ab".repeat(32),
         },
         Command::ApproveRefund { refund: RefundId(5) },
+        Command::RejectRefund { refund: RefundId(5), reason: "예금주가 다릅니다.".into() },
         Command::CancelCharge { refund: RefundId(5), leg: 1 },
+        Command::FollowPayment { order_id: "order-1".to_owned() },
+        Command::CollectDebt { debtor: UserId(3) },
+        Command::ConfirmPayout { refund: RefundId(5), leg: 2 },
+        Command::FailPayout { refund: RefundId(5), leg: 2, reason: "해지된 계좌입니다.".into() },
     ];
     let envelope = |command| Envelope::new(CommandId::fresh(UnixMs(5), [7; 10]), UserId(1), UnixMs(5), None, command);
     commands.into_iter().map(envelope).collect()

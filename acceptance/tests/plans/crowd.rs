@@ -11,7 +11,7 @@ pub const ROWS: u64 = 20_000;
 pub type Tables = BTreeMap<String, u64>;
 
 /// `n` runs from 0; ids are a million and more, so that they are nobody else's.
-const TABLES: [(&str, &str); 20] = [
+const TABLES: [(&str, &str); 25] = [
     (
         "users (user_id, login_id, nickname, role, provider, created_at_ms)",
         "1000000 + n, CONCAT('crowd', n), CONCAT('crowd', n), 'user', 'local', n",
@@ -82,6 +82,14 @@ const TABLES: [(&str, &str); 20] = [
         "1000000 + n, 1, 'cancel', 1000000 + n, 1000, IF(n % 100 = 0, 'executing', 'paid'), 1, \
          UNHEX(LPAD(HEX(1000000 + n), 32, '0')), n",
     ),
+    ("receivables (user_id, amount, updated_at_ms)", "1000000 + n, IF(n % 100 = 0, 100, 0), n"),
+    ("toss_webhooks (transmission_id, received_at_ms)", "CONCAT('crowd', n), n"),
+    (
+        "differences (order_id, kind, detail, found_at_ms, seen_at_ms, gone_at_ms)",
+        "CONCAT('crowd', n), 'given_back', '', n, n, IF(n % 100 = 0, NULL, n)",
+    ),
+    ("compared_days (seoul_day, transactions, suspects, differences, compared_at_ms)", "n, 0, 0, 0, n"),
+    ("account_reveals (refund_id, leg_no, administrator_id, revealed_at_ms)", "1000000 + n, 1, 1000000 + n % 5000, n"),
     (
         "outbox (outbox_id, exchange_name, routing_key, payload, created_at_ms)",
         "1000000 + n, 'gream.events', '', '{}', n",

@@ -1,10 +1,16 @@
-//! Charges and refunds, by real worker processes against the Toss sandbox: every fault that Toss, the network and a dying
+//! Charges, deposits and refunds, by real worker processes against the Toss sandbox: every fault that Toss, the network and a dying
 //! worker can bring, and the money right after each.
 //!
 //! Each test shows that its fault struck, and ends with the audit, which compares the ledger with the sandbox's journal.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod charges;
+mod days;
+mod deposits;
+mod fleet;
+mod hints;
+mod old;
+mod outage;
 mod outages;
 mod refunds;
 mod stage;

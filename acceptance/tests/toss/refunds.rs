@@ -6,7 +6,7 @@ use acceptance::{
     commands::envelope,
     wait::{becomes, eventually},
 };
-use contracts::{Command, RefundId, UserId, dead_letter::HEADER_ERROR};
+use contracts::{Command, Envelope, RefundId, UserId, dead_letter::HEADER_ERROR};
 use serde_json::{Value, json};
 
 fn leg(route: &str, amount: i64, state: &str) -> (String, i64, String) {
@@ -198,4 +198,101 @@ async fn what_somebody_else_gave_back_is_left_to_a_person() {
     assert_eq!(stage.legs(refund).await, [leg("cancel", 2_000, "executing")]);
     assert_eq!(stage.moves(&order).await, (1, 1));
     assert_eq!(stage.points(user).await, (3_000, 2_000), "still held");
+}
+
+/// An administrator's word on a payout leg.
+fn word(by: u64, stage: &Stage, command: Command) -> Envelope {
+    envelope(&format!("{by} {command:?}"), UserId(by), stage.market.now(), command)
+}
+
+#[tokio::test]
+async fn a_moved_leg_that_cannot_be_transferred_either_is_points_again() {
+    let stage = Stage::new("refund_returned").await;
+    let user = stage.market.user(1, 1_000).await;
+    let _worker = stage.market.worker(&["payment", "refund", "relay"]).await;
+    let order = stage.charged(user, 5_000).await;
+    stage.fault("cancel", &order, 1, json!({"code": "EXCEED_MAX_REFUND_DUE", "http": 403})).await;
+    let refund = stage.refund(user, 6_000).await;
+    stage.approve(refund).await;
+    let wanted = [leg("cancel", 5_000, "moved"), leg("payout", 1_000, "planned"), leg("payout", 5_000, "planned")];
+    becomes("moved", &wanted[..], || async { stage.legs(refund).await.leak() as &[_] }).await;
+    let early = word(7, &stage, Command::ConfirmPayout { refund, leg: 1 });
+    let made = word(8, &stage, Command::ConfirmPayout { refund, leg: 2 });
+    let failed = word(8, &stage, Command::FailPayout { refund, leg: 3, reason: "해지된 계좌".to_owned() });
+    for (command, end) in [(&early, "rejected"), (&made, "done"), (&failed, "done"), (&made, "done")] {
+        stage.publish(command).await;
+        stage.market.reaches(command.id, end).await;
+    }
+    assert_eq!(stage.outcome(early.id).await.1, 1008, "a cancel leg is nobody's to transfer");
+    let ended = [leg("cancel", 5_000, "moved"), leg("payout", 1_000, "paid"), leg("payout", 5_000, "returned")];
+    assert_eq!(stage.legs(refund).await, ended);
+    assert_eq!((stage.points(user).await, stage.refund_state(refund).await), ((5_000, 0), "partly_paid".to_owned()));
+    stage.audit_holds().await;
+
+    // What came back is the user's to ask for again: the charge is whole.
+    let again = stage.refund(user, 5_000).await;
+    stage.approve(again).await;
+    let _worker = stage.market.worker(&["relay"]).await;
+    stage.refund_becomes(again, "paid").await;
+    assert_eq!(stage.moves(&order).await, (1, 1));
+    stage.audit_holds().await;
+}
+
+#[tokio::test]
+async fn a_refund_ends_with_its_last_leg_whichever_that_is() {
+    let stage = Stage::new("refund_last_leg").await;
+    let user = stage.market.user(1, 1_000).await;
+    let _worker = stage.market.worker(&["payment", "refund"]).await;
+    stage.charged(user, 2_000).await;
+    let refund = stage.refund(user, 3_000).await;
+    stage.approve(refund).await;
+    let failed = word(8, &stage, Command::FailPayout { refund, leg: 2, reason: "해지된 계좌".to_owned() });
+    stage.publish(&failed).await;
+    stage.market.reaches(failed.id, "done").await;
+    assert_eq!(stage.points(user).await, (1_000, 2_000), "the cancel leg's are still held");
+    assert_eq!(stage.refund_state(refund).await, "paying");
+    let _relay = stage.market.worker(&["relay"]).await;
+    stage.refund_becomes(refund, "partly_paid").await;
+    assert_eq!(stage.points(user).await, (1_000, 0));
+    stage.audit_holds().await;
+}
+
+#[tokio::test]
+async fn of_words_that_contradict_each_other_the_first_one_counts() {
+    let stage = Stage::new("refund_contested").await;
+    let user = stage.market.user(1, 6_000).await;
+    let _worker = stage.market.worker(&["refund", "relay"]).await;
+    for amount in [1_000, 2_000, 3_000] {
+        let refund = stage.refund(user, amount).await;
+        let decisions = (10..14).map(|by| {
+            let no = Command::RejectRefund { refund, reason: "안 됩니다.".to_owned() };
+            word(by, &stage, if by % 2 == 0 { Command::ApproveRefund { refund } } else { no })
+        });
+        one_counts(&stage, decisions.collect(), refund).await;
+        if stage.refund_state(refund).await == "paying" {
+            let words = (20..24).map(|by| {
+                let failed = Command::FailPayout { refund, leg: 1, reason: "해지된 계좌".to_owned() };
+                word(by, &stage, if by % 2 == 0 { Command::ConfirmPayout { refund, leg: 1 } } else { failed })
+            });
+            one_counts(&stage, words.collect(), refund).await;
+        }
+        assert_ne!(stage.refund_state(refund).await, "paying");
+        assert_eq!(stage.points(user).await.1, 0);
+    }
+    stage.audit_holds().await;
+}
+
+/// Sends all of them at once and twice: one is done, the others meet what it left.
+async fn one_counts(stage: &Stage, commands: Vec<Envelope>, refund: RefundId) {
+    let twice: Vec<Envelope> = commands.iter().chain(&commands).cloned().collect();
+    stage.market.broker.publish(stage.market.partitions, &twice).await;
+    let mut codes = Vec::new();
+    for command in &commands {
+        let ended =
+            || async { ["done", "rejected"].contains(&stage.state_of(command.id).await.as_str()).then_some(()) };
+        eventually("it ends", ended).await;
+        codes.push(stage.outcome(command.id).await.1);
+    }
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 1008, 1008, 1008], "refund {refund}");
 }

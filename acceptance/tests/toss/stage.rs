@@ -93,6 +93,76 @@ impl Stage {
         order_of(&command).to_owned()
     }
 
+    /// A charge for which the payer has chosen a virtual account, and the command that has it issued.
+    pub async fn deposit_charge(&self, user: UserId, amount: i64) -> Envelope {
+        let order_id = self.order(user, amount).await;
+        let wanted = json!({"orderId": order_id, "amount": amount, "method": "virtual_account"});
+        let redirect = self.ask("POST", "/sandbox/checkout", &wanted).await;
+        let payment_key = redirect["paymentKey"].as_str().unwrap_or_else(|| panic!("{redirect}"));
+        confirm(user, &order_id, payment_key, amount, self.market.now())
+    }
+
+    /// The same, issued: it awaits its deposit.
+    pub async fn awaiting(&self, user: UserId, amount: i64) -> Envelope {
+        let command = self.deposit_charge(user, amount).await;
+        self.publish(&command).await;
+        self.market.reaches(command.id, "done").await;
+        assert_eq!(self.charge_state(order_of(&command)).await, "awaiting_deposit");
+        command
+    }
+
+    /// Somebody pays into the virtual account, or the bank takes that back.
+    pub async fn deposit(&self, command: &Envelope, what: &str) {
+        let answer = self.ask("POST", &format!("/sandbox/deposits/{}{what}", key_of(command)), &Value::Null).await;
+        assert!(answer["code"].is_null(), "{answer}");
+    }
+
+    pub async fn charge_state(&self, order_id: &str) -> String {
+        sqlx::query_scalar("SELECT state FROM payments WHERE order_id = ?")
+            .bind(order_id)
+            .fetch_one(&self.market.database)
+            .await
+            .unwrap()
+    }
+
+    pub async fn charge_becomes(&self, order_id: &str, state: &str) {
+        becomes(&format!("{order_id} is {state}"), state.to_owned(), || self.charge_state(order_id)).await;
+    }
+
+    /// What a user owes.
+    pub async fn debt(&self, user: UserId) -> i64 {
+        sqlx::query_scalar("SELECT COALESCE((SELECT amount FROM receivables WHERE user_id = ?), 0)")
+            .bind(i64::try_from(user.0).unwrap())
+            .fetch_one(&self.market.database)
+            .await
+            .unwrap()
+    }
+
+    /// Every difference that is open, with its kind.
+    pub async fn differences(&self) -> Vec<(String, String)> {
+        sqlx::query_as("SELECT order_id, kind FROM differences WHERE gone_at_ms IS NULL ORDER BY order_id, kind")
+            .fetch_all(&self.market.database)
+            .await
+            .unwrap()
+    }
+
+    /// Has the payment looked up, as a hint of this name would; its command.
+    pub async fn follow(&self, order_id: &str, hint: &str) -> CommandId {
+        let command = Command::FollowPayment { order_id: order_id.to_owned() };
+        let command = envelope(hint, UserId::SYSTEM, self.market.now(), command);
+        self.publish(&command).await;
+        self.market.reaches(command.id, "done").await;
+        command.id
+    }
+
+    /// Starts an API and has the sandbox send its webhooks there; a minute of its retries is so long.
+    pub async fn hears_webhooks(&self, minute_ms: i64) -> (Process, String) {
+        let (api, address) = self.market.api().await;
+        let url = format!("http://{address}/api/payments/toss/webhook");
+        self.ask("PUT", "/sandbox/webhooks", &json!({"url": url, "minute_ms": minute_ms})).await;
+        (api, url)
+    }
+
     pub async fn publish(&self, command: &Envelope) {
         self.market.broker.publish(self.market.partitions, std::slice::from_ref(command)).await;
     }
@@ -157,6 +227,12 @@ impl Stage {
                 .await
                 .unwrap();
         (state, code, serde_json::from_str(&data).unwrap())
+    }
+
+    /// Where a command stands; empty while no worker has met it.
+    pub async fn state_of(&self, id: CommandId) -> String {
+        let state = sqlx::query_scalar("SELECT state FROM commands WHERE command_id = ?").bind(id.bytes().to_vec());
+        state.fetch_optional(&self.market.database).await.unwrap().unwrap_or_default()
     }
 
     pub async fn attempts(&self, id: CommandId) -> i16 {
@@ -245,6 +321,13 @@ pub fn order_of(command: &Envelope) -> &str {
     match &command.command {
         Command::ConfirmCharge { order_id, .. } => order_id,
         other => panic!("{other:?} has no order"),
+    }
+}
+
+pub fn key_of(command: &Envelope) -> &str {
+    match &command.command {
+        Command::ConfirmCharge { payment_key, .. } => payment_key,
+        other => panic!("{other:?} has no payment key"),
     }
 }
 

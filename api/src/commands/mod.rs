@@ -79,6 +79,16 @@ impl Api {
         Ok(wishes.applied(wait, answer))
     }
 
+    /// Sends a command of the market's own on its way; nobody waits for it.
+    pub(crate) async fn send(&self, id: CommandId, command: Command) -> Result<(), Failure> {
+        let (kind, at) = (command.kind(), self.clock.now());
+        let routing_key = routing_key(&command, self.partitions).ok_or(contracts::ResultCode::Unexpected)?;
+        let envelope = Envelope::new(id, UserId::SYSTEM, at, None, command);
+        self.publish(&Wishes::default(), &envelope, &routing_key, false).await?;
+        metrics::counter!("gream_commands_accepted_total", "kind" => kind.as_str()).increment(1);
+        Ok(())
+    }
+
     async fn answer(&self, envelope: &Envelope, waiter: Option<Waiter>, wait: Duration) -> Result<Response, Failure> {
         let Some(waiter) = waiter else { return self.accepted(envelope, CommandState::Accepted) };
         let began = Instant::now();
@@ -98,7 +108,15 @@ impl Api {
             Kind::PlaceBuyBid | Kind::PlaceSellBid | Kind::CancelBid | Kind::ExpireBids => {
                 Some(self.config.commands.bid_valid_ms)
             }
-            Kind::ConfirmCharge | Kind::RequestRefund | Kind::ApproveRefund | Kind::CancelCharge => None,
+            Kind::ConfirmCharge
+            | Kind::RequestRefund
+            | Kind::ApproveRefund
+            | Kind::RejectRefund
+            | Kind::CancelCharge
+            | Kind::ConfirmPayout
+            | Kind::FailPayout
+            | Kind::FollowPayment
+            | Kind::CollectDebt => None,
         }
     }
 

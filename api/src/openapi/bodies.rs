@@ -41,6 +41,30 @@ pub(crate) struct RefundWanted {
     account_number: String,
 }
 
+/// What Toss tells of a payment or of a deposit; only whose it is is believed. Of the second kind there is no `eventType`.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct TossWebhook {
+    #[schema(example = "PAYMENT_STATUS_CHANGED")]
+    event_type: Option<String>,
+    created_at: Option<String>,
+    /// A Payment.
+    data: Option<serde_json::Value>,
+    order_id: Option<String>,
+    secret: Option<String>,
+    status: Option<String>,
+    transaction_key: Option<String>,
+}
+
+/// Why a user is not paid.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct Refusal {
+    /// For the user to read.
+    #[schema(min_length = 1, max_length = 200, example = "예금주가 다릅니다.")]
+    reason: String,
+}
+
 /// A bid to buy.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]

@@ -20,21 +20,26 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        if !is_json(request.headers()) {
-            return Err(ResultCode::UnsupportedMediaType.into());
-        }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                ResultCode::BodyTooLarge.into()
-            } else {
-                Failure::invalid(BODY, "본문을 읽을 수 없습니다.")
-            }
-        })?;
+        let body = read_body(request, state).await?;
         let object: Map<String, Value> = serde_json::from_slice(&body).map_err(|error| {
             Failure::invalid(BODY, format!("JSON 객체가 아닙니다. ({}행 {}열)", error.line(), error.column()))
         })?;
         Ok(Self(Fields::json(object)))
     }
+}
+
+/// The bytes of a JSON body, not looked into.
+pub(crate) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
+    if !is_json(request.headers()) {
+        return Err(ResultCode::UnsupportedMediaType.into());
+    }
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            ResultCode::BodyTooLarge.into()
+        } else {
+            Failure::invalid(BODY, "본문을 읽을 수 없습니다.")
+        }
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

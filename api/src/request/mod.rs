@@ -8,6 +8,6 @@ pub(crate) mod upload;
 
 pub(crate) use fields::Fields;
 pub(crate) use json::JsonBody;
-pub(crate) use path::PathId;
+pub(crate) use path::{PathId, PathLeg};
 pub(crate) use query::Query;
 pub(crate) use upload::{File, Upload};

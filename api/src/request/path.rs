@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
-use contracts::id::ID_LIMIT;
+use contracts::{RefundId, id::ID_LIMIT};
 
 /// The id at the end of a path that has exactly one.
 pub(crate) struct PathId(u64);
@@ -24,6 +24,32 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         let refusal = || Failure::invalid("id", "숫자로 된 식별자여야 합니다.");
         let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| refusal())?;
         parse(&text).map(Self).ok_or_else(refusal)
+    }
+}
+
+/// A refund's id and the number of one of its legs, from a path that has exactly these two.
+pub(crate) struct PathLeg {
+    refund: PathId,
+    leg: PathId,
+}
+
+impl PathLeg {
+    /// Both, or `None` where no row can have them.
+    pub(crate) fn known(&self) -> Option<(RefundId, u32)> {
+        let leg = i16::try_from(self.leg.known()?).ok()?;
+        Some((RefundId(self.refund.known()?), u32::from(leg.unsigned_abs())))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathLeg {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let refusal = || Failure::invalid("id", "숫자로 된 식별자여야 합니다.");
+        let Path((refund, leg)) =
+            Path::<(String, String)>::from_request_parts(parts, state).await.map_err(|_| refusal())?;
+        let [refund, leg] = [refund, leg].map(|text| parse(&text).map(PathId));
+        Ok(Self { refund: refund.ok_or_else(refusal)?, leg: leg.ok_or_else(refusal)? })
     }
 }
 
@@ -50,5 +76,7 @@ mod tests {
     fn what_javascript_cannot_hold_is_nobodys_id() {
         assert_eq!(PathId(ID_LIMIT - 1).known(), Some(ID_LIMIT - 1));
         assert_eq!(PathId(ID_LIMIT).known(), None);
+        let leg = |leg| PathLeg { refund: PathId(7), leg: PathId(leg) }.known();
+        assert_eq!((leg(2), leg(32_768)), (Some((RefundId(7), 2)), None));
     }
 }

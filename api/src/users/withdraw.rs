@@ -3,7 +3,7 @@
 //! Safe against commands in flight, because every worker locks the balance of whom it acts for: the transaction here
 //! locks it too, finds that nothing is open, and removes it. A command that comes later finds no balance, which means no
 //! such user, and is rejected (1002). A charge that was begun and not sent to Toss yet ends here as failed; one that was
-//! sent stands in the way until it has ended.
+//! sent stands in the way until it has ended, and so does one that awaits its deposit, and what the user owes.
 //!
 //! Doesn't: touch what others are a party to. Orders, ledger and sold gifticons stay, under the user's number alone. The
 //! pictures of gifticons that nobody bought go as they would anyway: every offer of them has ended here, and the sweeper
@@ -67,8 +67,10 @@ async fn end_charges(transaction: &mut Open<'_>, user: UserId, now: UnixMs) -> R
     )
     .execute(&mut **transaction)
     .await?;
-    let at_toss =
-        sqlx::query_scalar!("SELECT order_id FROM payments WHERE user_id = ? AND state = 'confirming' LIMIT 1", user.0);
+    let at_toss = sqlx::query_scalar!(
+        "SELECT order_id FROM payments WHERE user_id = ? AND state IN ('confirming', 'awaiting_deposit') LIMIT 1",
+        user.0
+    );
     refuse(at_toss.fetch_optional(&mut **transaction).await?.is_some(), ResultCode::MoneyInWork)
 }
 
@@ -82,6 +84,8 @@ async fn close_balance(transaction: &mut Open<'_>, user: UserId) -> Result<(), F
     // Points that are held, and by no bid, belong to a refund.
     refuse(balance.held != 0, ResultCode::MoneyInWork)?;
     refuse(balance.available != 0, ResultCode::PointsLeft)?;
+    let debt = sqlx::query_scalar!("SELECT amount FROM receivables WHERE user_id = ? AND amount > 0", user.0);
+    refuse(debt.fetch_optional(&mut **transaction).await?.is_some(), ResultCode::DebtOpen)?;
     sqlx::query!("DELETE FROM balances WHERE user_id = ?", user.0).execute(&mut **transaction).await?;
     Ok(())
 }

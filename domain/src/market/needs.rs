@@ -166,7 +166,12 @@ impl Needs {
             Command::ConfirmCharge { .. }
             | Command::RequestRefund { .. }
             | Command::ApproveRefund { .. }
-            | Command::CancelCharge { .. } => {}
+            | Command::RejectRefund { .. }
+            | Command::CancelCharge { .. }
+            | Command::ConfirmPayout { .. }
+            | Command::FailPayout { .. }
+            | Command::FollowPayment { .. }
+            | Command::CollectDebt { .. } => {}
         }
     }
 
@@ -213,7 +218,12 @@ pub(super) fn partition_of(command: &Command, partitions: PartitionCount) -> Opt
         Command::ConfirmCharge { .. }
         | Command::RequestRefund { .. }
         | Command::ApproveRefund { .. }
-        | Command::CancelCharge { .. } => None,
+        | Command::RejectRefund { .. }
+        | Command::CancelCharge { .. }
+        | Command::ConfirmPayout { .. }
+        | Command::FailPayout { .. }
+        | Command::FollowPayment { .. }
+        | Command::CollectDebt { .. } => None,
     }
 }
 

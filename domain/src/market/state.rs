@@ -131,7 +131,12 @@ impl Market {
             Command::ConfirmCharge { .. }
             | Command::RequestRefund { .. }
             | Command::ApproveRefund { .. }
-            | Command::CancelCharge { .. } => Err(Undecided::WrongRole(command.kind()).into()),
+            | Command::RejectRefund { .. }
+            | Command::CancelCharge { .. }
+            | Command::ConfirmPayout { .. }
+            | Command::FailPayout { .. }
+            | Command::FollowPayment { .. }
+            | Command::CollectDebt { .. } => Err(Undecided::WrongRole(command.kind()).into()),
         }
     }
 

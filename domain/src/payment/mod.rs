@@ -1,18 +1,28 @@
-//! A charge's way from the request to the credit, or to its failure.
+//! A charge's way from the request to the credit, or to its failure; and back, where Toss takes the money back.
 //!
 //! ```text
-//!  requested ──► confirming ──► done      (credited, once)
-//!      │          │      │
-//!      │          ▼      └────► failed    (nothing was taken, for sure)
-//!      └──► confirm ◄──┐
-//!              │       │ same key: no answer, or still processing
-//!              │       │ next key: only after a look-up, in this delivery, that shows IN_PROGRESS
-//!              ▼       │
-//!           look up ───┴──► past the window: look-ups only, until the status is final
+//!               ┌────────────────────────────────────────────► failed   (nothing was taken, for sure)
+//!               │                ▲                  ▲
+//!  requested ───┴─► confirming ──┤                  │ no deposit came, and none will
+//!                     │  │       └─► awaiting_deposit ◄────┐
+//!                     │  │                 │ deposited     │ the deposit was an error: all of it taken back
+//!                     │  └───────────────► ▼               │
+//!                     │                  done ─────────────┘  ─► cancelled by others than us: so much is taken back
+//!                     └──► confirm ◄──┐
+//!                             │       │ same key: no answer, or still processing
+//!                             │       │ next key: after a look-up, in this delivery, that shows READY or IN_PROGRESS
+//!                             ▼       │
+//!                          look up ───┴──► past the window: look-ups only, until the status is final
 //! ```
+//! [`next`] is the way through `confirming`, which one command goes; [`follow`] is everything after it, which hints and
+//! the scheduler set going.
+//!
 //! Promises: no credit but for a DONE whose order, amount and currency are the ones asked for; no new key without a
 //! look-up since the last call; no confirm at or after the end of its window; `failed` only where nothing was taken.
 //! Doesn't: call, wait or store. [`next`] says what to do; how long to wait is [`crate::retry`]'s.
+
+pub mod compare;
+pub mod follow;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +43,8 @@ words! {
         Requested = "requested",
         /// A confirm was or is about to be sent.
         Confirming = "confirming",
+        /// Confirmed with a virtual account: credited once somebody has paid into it.
+        AwaitingDeposit = "awaiting_deposit",
         /// Credited.
         Done = "done",
         /// Nothing was taken.
@@ -123,8 +135,12 @@ pub enum Status {
     Done,
     /// Authenticated, not confirmed.
     InProgress,
-    /// Neither paid nor lost, and not ours to hurry: `READY`, `WAITING_FOR_DEPOSIT`, words of tomorrow.
+    /// Nobody has authenticated; a virtual account is in this state until it is confirmed.
+    Ready,
+    /// Neither paid nor lost, and not ours to hurry: words of tomorrow.
     Pending,
+    /// Confirmed; a virtual account waits for its deposit.
+    AwaitingDeposit,
     /// Refused.
     Aborted,
     /// Too late.
@@ -147,6 +163,8 @@ pub enum Step {
     LookUp,
     /// Verified: credit it.
     Credit,
+    /// Verified, and nothing was paid yet: the command has ended, the charge awaits its deposit.
+    Await,
     /// Nothing was taken: close the charge.
     Fail {
         /// Toss's code, or word.
@@ -167,7 +185,7 @@ pub enum Step {
 
 /// What to do next with `charge`, after `observation`, at `now`.
 pub fn next(charge: &Charge<'_>, observation: Observation<'_>, now: UnixMs) -> Step {
-    if matches!(charge.state, State::Done | State::Failed) {
+    if matches!(charge.state, State::AwaitingDeposit | State::Done | State::Failed) {
         return Step::Finished;
     }
     match observation {
@@ -194,15 +212,18 @@ fn after_refusal(charge: &Charge<'_>, refusal: Refusal, code: &str) -> Step {
 
 fn after_sighting(charge: &Charge<'_>, sighting: &Sighting<'_>, now: UnixMs) -> Step {
     match sighting.status {
-        Status::Done => credit_if_ours(charge, sighting),
+        Status::Done => if_ours(charge, sighting, Step::Credit),
+        Status::AwaitingDeposit => if_ours(charge, sighting, Step::Await),
         Status::Aborted => Step::Fail { code: sighting.failure_code.unwrap_or("ABORTED").to_owned() },
         Status::Canceled => Step::Fail { code: "CANCELED".to_owned() },
         Status::Expired if is_settled(charge, now) => Step::Fail { code: "EXPIRED".to_owned() },
         Status::PartialCanceled => {
             Step::Suspend { why: "Toss has given a part of this payment back before it was credited".to_owned() }
         }
-        Status::InProgress if may_try_anew(charge, now) => Step::Confirm { attempt: charge.attempt.saturating_add(1) },
-        Status::InProgress | Status::Pending | Status::Expired => Step::Wait,
+        Status::InProgress | Status::Ready if may_try_anew(charge, now) => {
+            Step::Confirm { attempt: charge.attempt.saturating_add(1) }
+        }
+        Status::InProgress | Status::Ready | Status::Pending | Status::Expired => Step::Wait,
     }
 }
 
@@ -211,14 +232,14 @@ fn may_try_anew(charge: &Charge<'_>, now: UnixMs) -> bool {
     charge.is_key_spent && !charge.confirm_sent && !is_closed(charge, now)
 }
 
-fn credit_if_ours(charge: &Charge<'_>, sighting: &Sighting<'_>) -> Step {
+fn if_ours(charge: &Charge<'_>, sighting: &Sighting<'_>, step: Step) -> Step {
     let found = (sighting.order_id, sighting.total_amount, sighting.currency);
     let asked = (charge.order_id, charge.amount, CURRENCY);
     if found == asked {
-        return Step::Credit;
+        return step;
     }
     let why = format!(
-        "Toss took {} {} for order {}, but {} {} was asked for order {}",
+        "Toss has {} {} for order {}, but {} {} was asked for order {}",
         found.1, found.2, found.0, asked.1, asked.2, asked.0
     );
     Step::Suspend { why }
@@ -229,7 +250,12 @@ fn is_closed(charge: &Charge<'_>, now: UnixMs) -> bool {
 }
 
 fn is_settled(charge: &Charge<'_>, now: UnixMs) -> bool {
-    now >= charge.confirm_by.plus_ms(SETTLE_MARGIN_MS)
+    has_settled(charge.confirm_by, now)
+}
+
+/// Whether a look-up is sure to tell how a confirm ended whose window closed at `confirm_by`.
+pub fn has_settled(confirm_by: UnixMs, now: UnixMs) -> bool {
+    now >= confirm_by.plus_ms(SETTLE_MARGIN_MS)
 }
 
 /// The window for [`crate::retry::next`].

@@ -140,7 +140,7 @@ pub enum Step {
 
 /// What to do next with `leg`, after `observation`, at `now`.
 pub fn next(leg: &Leg<'_>, observation: &Observation<'_>, now: UnixMs) -> Step {
-    if matches!(leg.state, LegState::Paid | LegState::Moved) {
+    if matches!(leg.state, LegState::Paid | LegState::Moved | LegState::Returned) {
         return Step::Finished;
     }
     match observation {

@@ -1,16 +1,25 @@
 //! A refund: points that a user wants back as money, allocated to their own charges and paid leg by leg.
 //!
 //! ```text
-//!  refund:  requested ──(approved: allocate)──► paying ──(every leg ended)──► paid
+//!  refund:      requested ──(approved: allocate)──► paying ──(every leg ended)──► paid
+//!                   │                                  ├──(some of them returned)─► partly_paid
+//!                   │                                  └──(all of them returned)──► returned
+//!                   └─────(rejected: points returned)───────────────────────────► rejected
 //!
-//!  leg:     planned ──► executing ──► paid
-//!                           └───────► moved   (Toss refuses for good: a new payout leg takes its place)
+//!  cancel leg:  planned ──► executing ──► paid
+//!                               └───────► moved    (Toss refuses for good: a new payout leg takes its place)
+//!
+//!  payout leg:  planned ──(transfer made)────► paid
+//!                  └──────(transfer failed)──► returned   (its points are the user's again)
 //! ```
-//! Promises: legs add up to the refund, no leg exceeds what its charge has left, nobody else's charge is touched.
-//! Doesn't: call Toss ([`leg`] says when to), transfer money (payout legs are paid by hand), or lock anything.
+//! Promises: legs add up to the refund, no leg exceeds what its charge has left, nobody else's charge is touched. What has
+//! been decided is not decided again: of two who decide at once, the second meets the state that the first one left.
+//! Doesn't: call Toss ([`leg`] says when to), transfer money, or lock anything.
 
 pub mod leg;
 
+#[cfg(test)]
+mod life_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +35,12 @@ words! {
         Paying = "paying",
         /// Every leg is paid.
         Paid = "paid",
+        /// Every leg has ended: some are paid, the points of the others were returned.
+        PartlyPaid = "partly_paid",
+        /// Every leg has ended, and all points were returned.
+        Returned = "returned",
+        /// An administrator said no; all points were returned.
+        Rejected = "rejected",
     }
 }
 
@@ -40,6 +55,8 @@ words! {
         Paid = "paid",
         /// It could not be paid this way; another leg has taken its place.
         Moved = "moved",
+        /// It could not be paid at all; its points are the user's again.
+        Returned = "returned",
     }
 }
 
@@ -114,9 +131,58 @@ pub fn allocate(amount: Won, charges: &[Refundable]) -> Vec<NewLeg> {
     legs
 }
 
-/// Whether legs in these states leave nothing to be paid. (A moved leg's amount is another leg's.)
-pub fn is_paid(legs: impl IntoIterator<Item = LegState>) -> bool {
-    legs.into_iter().all(|state| matches!(state, LegState::Paid | LegState::Moved))
+/// What an administrator says to a refund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It shall be paid.
+    Approve,
+    /// It shall not.
+    Reject,
+}
+
+/// The state after `decision`; `None` when the refund awaits none (any more).
+pub fn decide(state: State, decision: Decision) -> Option<State> {
+    match (state, decision) {
+        (State::Requested, Decision::Approve) => Some(State::Paying),
+        (State::Requested, Decision::Reject) => Some(State::Rejected),
+        _ => None,
+    }
+}
+
+/// What became of a bank transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transferred {
+    /// The user has the money.
+    Made,
+    /// They have not, and will not.
+    Failed,
+}
+
+/// The state of a leg after what became of its transfer; `None` when the leg awaits none (any more).
+pub fn after_transfer(route: Route, state: LegState, transferred: Transferred) -> Option<LegState> {
+    match (route, state, transferred) {
+        (Route::Payout, LegState::Planned, Transferred::Made) => Some(LegState::Paid),
+        (Route::Payout, LegState::Planned, Transferred::Failed) => Some(LegState::Returned),
+        _ => None,
+    }
+}
+
+/// How a refund with legs in these states ends; `None` while one of them is open. (A moved leg's amount is another's.)
+pub fn end(legs: impl IntoIterator<Item = LegState>) -> Option<State> {
+    let (mut paid, mut returned) = (false, false);
+    for state in legs {
+        match state {
+            LegState::Planned | LegState::Executing => return None,
+            LegState::Paid => paid = true,
+            LegState::Returned => returned = true,
+            LegState::Moved => {}
+        }
+    }
+    Some(match (paid, returned) {
+        (_, false) => State::Paid,
+        (true, true) => State::PartlyPaid,
+        (false, true) => State::Returned,
+    })
 }
 
 /// The id of the command that pays a leg: the same however often the approval is carried out.
@@ -124,7 +190,16 @@ pub fn leg_command(user: UserId, refund: RefundId, leg_no: u32) -> CommandId {
     CommandId::derived(user, "refund_leg", &format!("{refund}-{leg_no}"))
 }
 
+/// How the reasons of our cancels begin.
+const REASON: &str = "Gream refund ";
+
 /// The reason that is sent with a leg's cancel, by which the leg is recognised among a payment's cancels.
 pub fn cancel_reason(refund: RefundId, leg_no: u32) -> String {
-    format!("Gream refund {refund}-{leg_no}")
+    format!("{REASON}{refund}-{leg_no}")
+}
+
+/// Whether a cancel that bears this reason is one of our legs', rather than somebody's on Toss's own pages.
+pub fn is_cancel_reason(reason: &str) -> bool {
+    let parts = reason.strip_prefix(REASON).and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(refund, leg_no)| refund.parse::<u64>().is_ok() && leg_no.parse::<u32>().is_ok())
 }

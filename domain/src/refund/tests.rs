@@ -33,13 +33,6 @@ fn the_newest_charges_are_taken_first_and_the_rest_is_paid_out() {
     assert_eq!(allocate(Won(0), &charges), []);
 }
 
-#[test]
-fn a_refund_is_paid_when_no_leg_is_open() {
-    assert!(is_paid([LegState::Paid, LegState::Moved, LegState::Paid]));
-    assert!(!is_paid([LegState::Paid, LegState::Planned]));
-    assert!(!is_paid([LegState::Executing]));
-}
-
 proptest! {
     #[test]
     fn legs_add_up_and_no_charge_gives_more_than_it_has(
@@ -174,7 +167,7 @@ fn a_final_refusal_moves_the_leg_under_a_later_key_only_without_a_trace() {
 
 #[test]
 fn what_ended_stays_ended() {
-    for state in [LegState::Paid, LegState::Moved] {
+    for state in [LegState::Paid, LegState::Moved, LegState::Returned] {
         assert_eq!(next(&Leg { state, ..leg(1) }, &Observation::Nothing, NOW), Step::Finished);
     }
 }

@@ -35,7 +35,7 @@ type Meaning = [(&'static str, u64, i64); 2];
 type Posting = fn(Heading, UserId, Won) -> Result<Transfer, TransferError>;
 
 /// The table of the plan: reason, entries in the order of their accounts' names.
-const POSTINGS: [(Posting, &str, Meaning); 7] = [
+const POSTINGS: [(Posting, &str, Meaning); 8] = [
     (Transfer::gift, "gift", [("available", 1, 70), ("gift", 0, -70)]),
     (Transfer::hold, "hold", [("available", 1, -70), ("held", 1, 70)]),
     (Transfer::release, "release", [("available", 1, 70), ("held", 1, -70)]),
@@ -43,6 +43,7 @@ const POSTINGS: [(Posting, &str, Meaning); 7] = [
     (Transfer::refund_hold, "refund_hold", [("available", 1, -70), ("held", 1, 70)]),
     (Transfer::refund_paid_by_cancel, "refund_paid", [("held", 1, -70), ("toss_clearing", 0, 70)]),
     (Transfer::refund_paid_by_payout, "refund_paid", [("held", 1, -70), ("payout_clearing", 0, 70)]),
+    (Transfer::refund_returned, "refund_returned", [("available", 1, 70), ("held", 1, -70)]),
 ];
 
 #[test]
@@ -75,6 +76,20 @@ fn a_trade_books_everybodys_part() {
     assert_eq!((plain(&trade), trade.users()), (entries.to_vec(), vec![ANNA, BORA]));
     let at_once = Transfer::trade(heading(), &TradeTerms { hold: Won(0), fee: Won(0), ..terms }).unwrap();
     assert_eq!(plain(&at_once), [("available", 1, -900), ("available", 2, 1_000), ("coupon_cost", 0, -100)]);
+}
+
+#[test]
+fn a_reversal_takes_what_is_left_and_the_rest_is_owed_until_it_is_repaid() {
+    let reversal = |available| Transfer::reversal(heading(), ANNA, Won(1_000), Won(available)).unwrap();
+    let partly = reversal(300);
+    assert_eq!(plain(&partly), [("available", 1, -300), ("receivable", 1, -700), ("toss_clearing", 0, 1_000)]);
+    assert_eq!((partly.owed(ANNA), partly.owed(BORA), partly.users()), (Won(700), Won(0), vec![ANNA]));
+    assert_eq!(plain(&reversal(5_000)), [("available", 1, -1_000), ("toss_clearing", 0, 1_000)]);
+    assert_eq!(plain(&reversal(0)), [("receivable", 1, -1_000), ("toss_clearing", 0, 1_000)]);
+    assert!(Transfer::reversal(heading(), ANNA, Won(0), Won(5)).is_err());
+    let repayment = Transfer::repayment(heading(), ANNA, Won(700)).unwrap();
+    assert_eq!(plain(&repayment), [("available", 1, -700), ("receivable", 1, 700)]);
+    assert_eq!(repayment.owed(ANNA), Won(-700));
 }
 
 #[test]

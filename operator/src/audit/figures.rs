@@ -36,12 +36,21 @@ pub(super) async fn figures(snapshot: &mut Snapshot, now: UnixMs) -> Result<Figu
     (figures.trades, figures.volume_won) = (unsigned(trades.trades), trades.volume);
     let charges = sqlx::query!(
         r#"SELECT CAST(COALESCE(SUM(amount), 0) AS SIGNED) AS "credited!: i64",
-                  CAST(COALESCE(SUM(cancelled_amount), 0) AS SIGNED) AS "cancelled!: i64"
+                  CAST(COALESCE(SUM(cancelled_amount), 0) AS SIGNED) AS "cancelled!: i64",
+                  CAST(COALESCE(SUM(reversed_amount), 0) AS SIGNED) AS "reversed!: i64"
            FROM payments WHERE state = 'done'"#
     )
     .fetch_one(snapshot.connection())
     .await?;
     (figures.credited_won, figures.cancelled_won) = (charges.credited, charges.cancelled);
+    figures.reversed_won = charges.reversed;
+    let open = sqlx::query!(
+        r#"SELECT (SELECT CAST(COALESCE(SUM(amount), 0) AS SIGNED) FROM receivables WHERE amount > 0) AS "owed!: i64",
+                  (SELECT COUNT(*) FROM differences WHERE gone_at_ms IS NULL) AS "differences!: i64""#
+    )
+    .fetch_one(snapshot.connection())
+    .await?;
+    (figures.owed_won, figures.differences_open) = (open.owed, unsigned(open.differences));
     let oldest = sqlx::query_scalar!(r#"SELECT MIN(created_at_ms) AS "oldest: i64" FROM outbox"#)
         .fetch_one(snapshot.connection())
         .await?;

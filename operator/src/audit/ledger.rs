@@ -14,6 +14,7 @@ pub(super) async fn checks(snapshot: &mut Snapshot) -> Result<Vec<Check>, sqlx::
         gifts_are_given_once(snapshot).await?,
         balances_equal_their_entries(snapshot).await?,
         balances_are_not_negative(snapshot).await?,
+        debts_equal_their_entries(snapshot).await?,
         held_points_are_explained(snapshot).await?,
     ])
 }
@@ -39,13 +40,13 @@ async fn entries_are_on_known_accounts(snapshot: &mut Snapshot) -> Result<Check,
     Ok(check!(
         snapshot,
         "entries_are_on_known_accounts",
-        "Available and held points belong to a user that exists; every other account belongs to the market.",
+        "Available, held and owed points belong to a user that exists; every other account belongs to the market.",
         examined: r#"SELECT COUNT(*) AS "n!: i64" FROM ledger_entries"#,
         offenders: r#"
             SELECT CAST(CONCAT('entry ', e.entry_id, ' on ', e.account, ' of user ', e.user_id) AS CHAR)
                    AS "offender!: String"
             FROM ledger_entries e LEFT JOIN users u ON u.user_id = e.user_id
-            WHERE NOT ((e.account IN ('available', 'held') AND u.user_id IS NOT NULL)
+            WHERE NOT ((e.account IN ('available', 'held', 'receivable') AND u.user_id IS NOT NULL)
                 OR (e.account IN ('toss_clearing', 'payout_clearing', 'coupon_cost', 'fee', 'gift') AND e.user_id = 0))"#
     ))
 }
@@ -112,11 +113,27 @@ async fn balances_are_not_negative(snapshot: &mut Snapshot) -> Result<Check, sql
     ))
 }
 
+async fn debts_equal_their_entries(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
+    Ok(check!(
+        snapshot,
+        "debts_equal_their_entries",
+        "What each user owes is the sum of their ledger entries on 'receivable', and nobody owes less than nothing.",
+        examined: r#"SELECT COUNT(*) AS "n!: i64" FROM receivables"#,
+        offenders: r#"
+            SELECT CAST(CONCAT('user ', user_id, ': the debt of ', SUM(owed), ' is off by ', SUM(owed) + SUM(entries))
+                        AS CHAR) AS "offender!: String"
+            FROM (SELECT user_id, amount AS owed, 0 AS entries FROM receivables
+                  UNION ALL
+                  SELECT user_id, 0, amount FROM ledger_entries WHERE account = 'receivable') AS told
+            GROUP BY user_id HAVING SUM(owed) + SUM(entries) <> 0 OR SUM(owed) < 0"#
+    ))
+}
+
 async fn held_points_are_explained(snapshot: &mut Snapshot) -> Result<Check, sqlx::Error> {
     Ok(check!(
         snapshot,
         "held_points_are_explained",
-        "A user's held points are what their open buy bids hold, and what of their refunds is not paid yet.",
+        "A user's held points are what their open buy bids hold, and what of their refunds is neither paid nor returned yet.",
         examined: r#"SELECT COUNT(*) AS "n!: i64" FROM balances"#,
         offenders: r#"
             SELECT CAST(CONCAT('user ', user_id, ': ', SUM(points), ' held points belong to no open bid or refund') AS CHAR)
@@ -128,7 +145,7 @@ async fn held_points_are_explained(snapshot: &mut Snapshot) -> Result<Check, sql
                   SELECT user_id, -amount FROM refunds WHERE state IN ('requested', 'paying')
                   UNION ALL
                   SELECT r.user_id, l.amount FROM refund_legs l JOIN refunds r ON r.refund_id = l.refund_id
-                  WHERE l.state = 'paid' AND r.state IN ('requested', 'paying')) AS told
+                  WHERE l.state IN ('paid', 'returned') AND r.state IN ('requested', 'paying')) AS told
             GROUP BY user_id HAVING SUM(points) <> 0"#
     ))
 }

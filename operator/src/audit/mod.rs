@@ -123,9 +123,10 @@ pub async fn audit_within(sources: &Sources, limit: Duration) -> Result<AuditRep
 
     if let Some(sandbox) = &sandbox {
         sandbox.read_on(&mut entries).await?;
-        let (check, net) = toss::compare(&payments, &entries, last_before);
+        let (check, sums) = toss::compare(&payments, &entries, last_before);
         report.checks.push(check);
-        report.figures.captured_less_cancelled_won = Some(net);
+        report.figures.captured_less_cancelled_won = Some(sums.net);
+        report.pending.deposits_unfollowed = sums.unfollowed;
     }
     report.pending.journaled_without_row = without_row.len() as u64;
     if let Some(page) = &sources.broker {

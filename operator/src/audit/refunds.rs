@@ -18,23 +18,30 @@ async fn charges_are_credited_once(snapshot: &mut Snapshot) -> Result<Check, sql
     Ok(check!(
         snapshot,
         "charges_are_credited_once",
-        "A payment that is done was credited once, with its amount and to its user; no other payment was credited.",
+        "A payment that is done was credited to its user, by its own command or one that followed it, with its amount less \
+         what Toss took back; of any other payment nothing is left credited.",
         examined: r#"SELECT COUNT(*) AS "n!: i64" FROM payments"#,
         offenders: r#"
-            SELECT CAST(CONCAT('payment ', p.order_id, ' (', p.state, ', ', p.amount, ' won): credited ',
-                               COALESCE(e.times, 0), ' times, ', COALESCE(e.points, 0), ' points') AS CHAR)
+            SELECT CAST(CONCAT('payment ', p.order_id, ' (', p.state, ', ', p.amount, ' won, ', p.reversed_amount,
+                               ' of it reversed): credited ', COALESCE(e.points, 0), ' points') AS CHAR)
                    AS "offender!: String"
             FROM payments p LEFT JOIN
-                 (SELECT command_id, user_id, COUNT(*) AS times, SUM(amount) AS points FROM ledger_entries
-                  WHERE reason = 'charge' AND account = 'available' GROUP BY command_id, user_id) AS e
-                 ON e.command_id = p.command_id AND e.user_id = p.user_id
-            WHERE COALESCE(e.times, 0) <> CASE WHEN p.state = 'done' THEN 1 ELSE 0 END
-               OR COALESCE(e.points, 0) <> CASE WHEN p.state = 'done' THEN p.amount ELSE 0 END
+                 (SELECT reference, user_id, SUM(amount) AS points FROM ledger_entries
+                  WHERE reason IN ('charge', 'reversal') AND account IN ('available', 'receivable')
+                  GROUP BY reference, user_id) AS e
+                 ON e.reference = p.order_id AND e.user_id = p.user_id
+            WHERE COALESCE(e.points, 0) <> CASE WHEN p.state = 'done' THEN p.amount - p.reversed_amount ELSE 0 END
+               OR (p.state <> 'done' AND p.reversed_amount <> 0)
             UNION ALL
-            SELECT CAST(CONCAT('entry ', e.entry_id, ' credited ', e.reference, ' by command ', LOWER(HEX(e.command_id)),
-                               ', which confirmed no payment of user ', e.user_id) AS CHAR)
-            FROM ledger_entries e LEFT JOIN payments p ON p.command_id = e.command_id AND p.user_id = e.user_id
-            WHERE e.reason = 'charge' AND e.account = 'available' AND p.order_id IS NULL"#
+            SELECT CAST(CONCAT('entry ', e.entry_id, ' (', e.reason, ') is about ', e.reference, ', by command ',
+                               LOWER(HEX(e.command_id)), ', which is at no payment of user ', e.user_id) AS CHAR)
+            FROM ledger_entries e
+                 LEFT JOIN payments p ON p.order_id = e.reference AND p.user_id = e.user_id
+                 LEFT JOIN commands c ON c.command_id = e.command_id
+            WHERE e.reason IN ('charge', 'reversal') AND e.account IN ('available', 'receivable')
+              AND (p.order_id IS NULL
+                   OR NOT (COALESCE(c.kind, '') = 'follow_payment'
+                           OR (e.reason = 'charge' AND COALESCE(p.command_id, '') = e.command_id)))"#
     ))
 }
 
@@ -42,40 +49,52 @@ async fn refunds_are_held_and_paid(snapshot: &mut Snapshot) -> Result<Check, sql
     Ok(check!(
         snapshot,
         "refunds_are_held_and_paid",
-        "A refund held its amount once; approved, its legs sum to it; exactly its paid legs left the ledger, each once; and \
-         it is paid exactly when all its legs are.",
+        "A refund held its amount once; approved, its legs sum to it; exactly its paid legs left the ledger, and exactly what \
+         was returned of it is available again, each once; and its state is the one that follows from its legs'.",
         examined: r#"SELECT COUNT(*) AS "n!: i64" FROM refunds"#,
         offenders: r#"
             SELECT CAST(CONCAT('refund ', refund_id, ' (', MIN(state), ', ', SUM(amount), ' points): held ', SUM(held),
-                               ', legs ', SUM(planned), ', of them paid ', SUM(paid), ', booked as paid ', SUM(booked))
+                               ', legs ', SUM(planned), ', of them paid ', SUM(paid), ' and returned ', SUM(returned),
+                               ', booked as paid ', SUM(out_booked), ' and as returned ', SUM(back_booked))
                         AS CHAR) AS "offender!: String"
-            FROM (SELECT refund_id, state, amount, 0 AS held, 0 AS planned, 0 AS paid, 0 AS booked FROM refunds
+            FROM (SELECT refund_id, state, amount, 0 AS held, 0 AS planned, 0 AS paid, 0 AS returned, 0 AS out_booked,
+                         0 AS back_booked FROM refunds
                   UNION ALL
-                  SELECT r.refund_id, r.state, 0, e.amount, 0, 0, 0
+                  SELECT r.refund_id, r.state, 0, e.amount, 0, 0, 0, 0, 0
                   FROM refunds r JOIN ledger_entries e ON e.command_id = r.command_id
                   WHERE e.reason = 'refund_hold' AND e.account = 'held' AND e.user_id = r.user_id
                   UNION ALL
-                  SELECT r.refund_id, r.state, 0, 0, l.amount, CASE WHEN l.state = 'paid' THEN l.amount ELSE 0 END, 0
+                  SELECT r.refund_id, r.state, 0, 0, l.amount, CASE WHEN l.state = 'paid' THEN l.amount ELSE 0 END,
+                         CASE WHEN l.state = 'returned' THEN l.amount ELSE 0 END, 0, 0
                   FROM refunds r JOIN refund_legs l ON l.refund_id = r.refund_id WHERE l.state <> 'moved'
                   UNION ALL
-                  SELECT r.refund_id, r.state, 0, 0, 0, 0, -e.amount
-                  FROM (SELECT DISTINCT refund_id, command_id FROM refund_legs) AS l
+                  SELECT r.refund_id, r.state, 0, 0, 0, 0, 0, CASE WHEN e.reason = 'refund_paid' THEN -e.amount ELSE 0 END,
+                         CASE WHEN e.reason = 'refund_returned' THEN -e.amount ELSE 0 END
+                  FROM (SELECT refund_id, command_id FROM refund_legs
+                        UNION SELECT refund_id, decision_id FROM refunds WHERE decision_id IS NOT NULL) AS l
                        JOIN refunds r ON r.refund_id = l.refund_id
                        JOIN ledger_entries e ON e.command_id = l.command_id
-                  WHERE e.reason = 'refund_paid' AND e.account = 'held' AND e.user_id = r.user_id) AS told
+                  WHERE e.reason IN ('refund_paid', 'refund_returned') AND e.account = 'held'
+                    AND e.user_id = r.user_id) AS told
             GROUP BY refund_id
             HAVING SUM(held) <> SUM(amount)
-                OR SUM(planned) <> CASE WHEN MIN(state) = 'requested' THEN 0 ELSE SUM(amount) END
-                OR SUM(booked) <> SUM(paid)
-                OR (MIN(state) = 'paid') <> (SUM(paid) = SUM(amount))
+                OR SUM(planned) <> CASE WHEN MIN(state) IN ('requested', 'rejected') THEN 0 ELSE SUM(amount) END
+                OR SUM(out_booked) <> SUM(paid)
+                OR SUM(back_booked) <> CASE WHEN MIN(state) = 'rejected' THEN SUM(amount) ELSE SUM(returned) END
+                OR MIN(state) <> CASE WHEN MIN(state) IN ('requested', 'rejected') THEN MIN(state)
+                                      WHEN SUM(paid) + SUM(returned) <> SUM(amount) THEN 'paying'
+                                      WHEN SUM(returned) = 0 THEN 'paid'
+                                      WHEN SUM(paid) = 0 THEN 'returned' ELSE 'partly_paid' END
             UNION ALL
             SELECT CAST(CONCAT('entry ', e.entry_id, ' (', e.reason, ') is about ', e.reference, ', which is no refund of user ',
                                e.user_id) AS CHAR)
-            FROM ledger_entries e
-                 LEFT JOIN refunds r ON r.command_id = e.command_id AND r.user_id = e.user_id
-                 LEFT JOIN refund_legs l ON l.command_id = e.command_id
-            WHERE e.reason IN ('refund_hold', 'refund_paid') AND e.account = 'held'
-              AND r.refund_id IS NULL AND l.refund_id IS NULL"#
+            FROM ledger_entries e LEFT JOIN
+                 (SELECT command_id, user_id FROM refunds
+                  UNION SELECT decision_id, user_id FROM refunds WHERE decision_id IS NOT NULL
+                  UNION SELECT l.command_id, r.user_id FROM refund_legs l JOIN refunds r ON r.refund_id = l.refund_id)
+                 AS known ON known.command_id = e.command_id AND known.user_id = e.user_id
+            WHERE e.reason IN ('refund_hold', 'refund_paid', 'refund_returned') AND e.account = 'held'
+              AND known.command_id IS NULL"#
     ))
 }
 
@@ -91,7 +110,7 @@ async fn charges_are_cancelled_by_refunds(snapshot: &mut Snapshot) -> Result<Che
             FROM payments p LEFT JOIN
                  (SELECT order_id, SUM(amount) AS paid FROM refund_legs
                   WHERE route = 'cancel' AND state = 'paid' GROUP BY order_id) AS l ON l.order_id = p.order_id
-            WHERE p.cancelled_amount <> COALESCE(l.paid, 0) OR p.cancelled_amount > p.amount
+            WHERE p.cancelled_amount <> COALESCE(l.paid, 0) OR p.cancelled_amount + p.reversed_amount > p.amount
                OR (p.cancelled_amount > 0 AND p.state <> 'done')
             UNION ALL
             SELECT CAST(CONCAT('leg ', l.leg_no, ' of refund ', l.refund_id, ' cancels ', COALESCE(l.order_id, 'nothing'))

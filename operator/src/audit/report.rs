@@ -60,6 +60,8 @@ pub struct Pending {
     pub commands_under_way: u64,
     /// Payments that are `confirming`.
     pub payments_confirming: u64,
+    /// Deposits that came or were taken back at Toss, and are not booked yet.
+    pub deposits_unfollowed: u64,
     /// Cancels of charges that are planned or executing.
     pub cancels_under_way: u64,
     /// Rows that the relay has not published yet.
@@ -77,11 +79,12 @@ impl Pending {
     }
 
     /// Each part with its name.
-    pub fn named(&self) -> [(&'static str, u64); 7] {
+    pub fn named(&self) -> [(&'static str, u64); 8] {
         [
             ("journaled commands without a row", self.journaled_without_row),
             ("commands executing or retrying", self.commands_under_way),
             ("payments confirming", self.payments_confirming),
+            ("deposits not followed yet", self.deposits_unfollowed),
             ("cancels of charges under way", self.cancels_under_way),
             ("outbox rows", self.outbox_rows),
             ("bids past their deadline", self.stale_bids),
@@ -105,6 +108,12 @@ pub struct Figures {
     pub credited_won: i64,
     /// Of them cancelled again.
     pub cancelled_won: i64,
+    /// Of them taken back by Toss without our asking.
+    pub reversed_won: i64,
+    /// What users owe of that.
+    pub owed_won: i64,
+    /// Differences between our books and Toss that a person must look at: rows of `differences`.
+    pub differences_open: u64,
     /// What the sandbox says it took less what it gave back; none where no sandbox was asked.
     pub captured_less_cancelled_won: Option<i64>,
     /// Age of the oldest outbox row.
@@ -173,6 +182,10 @@ impl fmt::Display for AuditReport {
             writeln!(f, "  under way: {count} {name}")?;
         }
         let dead: u64 = self.figures.dead_letters.values().sum();
+        let Figures { owed_won, differences_open, .. } = self.figures;
+        if owed_won > 0 || differences_open > 0 {
+            writeln!(f, "  to look at: users owe {owed_won} won; {differences_open} differences with Toss are open")?;
+        }
         writeln!(f, "  {} trades, {} won; {dead} dead letters", self.figures.trades, self.figures.volume_won)
     }
 }

@@ -55,14 +55,29 @@ impl Sandbox<'_> {
 struct Moved {
     captured: i64,
     cancelled: i64,
+    /// How often a deposit was taken back.
+    reversals: u32,
 }
 
 impl Moved {
     fn note(&mut self, effect: &Effect) {
         match effect {
-            Effect::Confirmed { amount: Won(won), .. } => self.captured = self.captured.saturating_add(*won),
+            Effect::Confirmed { amount: Won(won), .. } | Effect::Deposited { amount: Won(won), .. } => {
+                self.captured = self.captured.saturating_add(*won);
+            }
+            Effect::DepositReversed { amount: Won(won), .. } => {
+                self.captured = self.captured.saturating_sub(*won);
+                self.reversals += 1;
+            }
             Effect::Cancelled { amount: Won(won), .. } => self.cancelled = self.cancelled.saturating_add(*won),
-            Effect::Opened { .. } | Effect::Authenticated { .. } | Effect::Aborted { .. } | Effect::Refused => {}
+            Effect::Opened { .. }
+            | Effect::Authenticated { .. }
+            | Effect::AccountChosen { .. }
+            | Effect::AccountIssued { .. }
+            | Effect::AccountClosed { .. }
+            | Effect::Aborted { .. }
+            | Effect::Expired { .. }
+            | Effect::Refused => {}
         }
     }
 }
@@ -80,6 +95,7 @@ pub(super) struct Stored {
     order_id: String,
     state: String,
     amount: i64,
+    /// By our refunds, and by others, as far as that was followed.
     cancelled: i64,
     /// What refund legs are about to cancel, or have already without our knowing.
     cancelling: i64,
@@ -89,7 +105,7 @@ pub(super) struct Stored {
 pub(super) async fn stored(snapshot: &mut Snapshot) -> Result<Vec<Stored>, sqlx::Error> {
     sqlx::query_as!(
         Stored,
-        r#"SELECT p.order_id, p.state, p.amount, p.cancelled_amount AS cancelled,
+        r#"SELECT p.order_id, p.state, p.amount, p.cancelled_amount + p.reversed_amount AS "cancelled!: i64",
                   CAST(COALESCE(l.cancelling, 0) AS SIGNED) AS "cancelling!: i64"
            FROM payments p LEFT JOIN
                 (SELECT order_id, SUM(amount) AS cancelling FROM refund_legs
@@ -100,19 +116,31 @@ pub(super) async fn stored(snapshot: &mut Snapshot) -> Result<Vec<Stored>, sqlx:
     .await
 }
 
-/// Compares, and says what Toss took less what it gave back in all.
-pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64) -> (Check, i64) {
+/// What the comparison leaves beside its check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    /// What Toss took less what it gave back in all.
+    pub(super) net: i64,
+    /// Deposits that came or were taken back, and that nobody has followed yet: a webhook is on its way.
+    pub(super) unfollowed: u64,
+}
+
+/// Compares.
+pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64) -> (Check, Sums) {
     let mut check = Check::new(
         "sandbox_money_is_credited_money",
         "The sandbox took the amount of every payment that is done and of no other, and gave back exactly what is noted as \
-         cancelled; captured less cancelled is credited less cancelled.",
+         cancelled or taken back; captured less cancelled is credited less cancelled.",
     );
     let mut orders = by_order(journal, last_before);
-    let net: i64 = orders.values().map(|order| order.after.captured - order.after.cancelled).sum();
+    let net = orders.values().map(|order| order.after.captured - order.after.cancelled).sum();
+    let mut unfollowed = 0;
     check.examined = stored.len() as u64;
     for payment in stored {
         let at_toss = orders.remove(payment.order_id.as_str()).unwrap_or_default();
-        if let Some(difference) = difference(payment, at_toss) {
+        if is_unfollowed(payment, at_toss.after) {
+            unfollowed += 1;
+        } else if let Some(difference) = difference(payment, at_toss) {
             check.findings.add(format!("payment {} ({}): {difference}", payment.order_id, payment.state));
         }
     }
@@ -121,13 +149,27 @@ pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64) ->
             .findings
             .add(format!("order {order_id}: the sandbox took {} won, and no payment says so", before.captured));
     }
-    (check, net)
+    (check, Sums { net, unfollowed })
+}
+
+fn is_unfollowed(payment: &Stored, after: Moved) -> bool {
+    match payment.state.as_str() {
+        "awaiting_deposit" => after.captured == payment.amount,
+        "done" => after.captured == 0 && after.reversals > 0,
+        _ => false,
+    }
 }
 
 fn by_order(journal: &[Entry], last_before: u64) -> BTreeMap<&str, AtToss> {
     let mut orders: BTreeMap<&str, AtToss> = BTreeMap::new();
     for entry in journal {
-        let (Effect::Confirmed { order_id, .. } | Effect::Cancelled { order_id, .. }) = &entry.effect else { continue };
+        let (Effect::Confirmed { order_id, .. }
+        | Effect::Deposited { order_id, .. }
+        | Effect::DepositReversed { order_id, .. }
+        | Effect::Cancelled { order_id, .. }) = &entry.effect
+        else {
+            continue;
+        };
         let order = orders.entry(order_id).or_default();
         order.after.note(&entry.effect);
         if entry.seq <= last_before {
@@ -184,8 +226,8 @@ mod tests {
 
     #[test]
     fn the_same_money_on_both_sides_holds() {
-        let (check, net) = compare(&[payment("done", 300, 0)], &journal(&[("o1", 1_000), ("o1", -300)]), 2);
-        assert_eq!((check.findings.total, net), (0, 700));
+        let (check, sums) = compare(&[payment("done", 300, 0)], &journal(&[("o1", 1_000), ("o1", -300)]), 2);
+        assert_eq!((check.findings.total, sums), (0, Sums { net: 700, unfollowed: 0 }));
         assert_eq!(findings(&payment("failed", 0, 0), &[], 0), 0);
     }
 
@@ -196,6 +238,31 @@ mod tests {
         assert_eq!(findings(&payment("requested", 0, 0), &[("o1", 1_000)], 1), 1);
         assert_eq!(findings(&payment("failed", 0, 0), &[("o1", 1_000)], 1), 1);
         assert_eq!(findings(&payment("failed", 0, 0), &[("o2", 1_000)], 1), 1);
+    }
+
+    #[test]
+    fn a_deposit_that_nobody_followed_yet_is_under_way_and_no_finding() {
+        let (payment_key, order_id) = (String::from("k"), String::from("o1"));
+        let (amount, transaction_key) = (Won(1_000), String::from("t"));
+        let came = Effect::Deposited {
+            payment_key: payment_key.clone(),
+            order_id: order_id.clone(),
+            amount,
+            transaction_key: transaction_key.clone(),
+        };
+        let went = Effect::DepositReversed { payment_key, order_id, amount, transaction_key };
+        let entries: Vec<Entry> = [came, went]
+            .into_iter()
+            .zip(1..)
+            .map(|(effect, seq)| Entry { seq, at: UnixMs(0), effect, bound: None })
+            .collect();
+        let told = |state: &str, moves: usize| {
+            let (check, sums) = compare(&[payment(state, 0, 0)], &entries[..moves], 2);
+            (check.findings.total, sums.unfollowed)
+        };
+        assert_eq!((told("awaiting_deposit", 0), told("awaiting_deposit", 1)), ((0, 0), (0, 1)));
+        assert_eq!((told("done", 1), told("done", 2)), ((0, 0), (0, 1)));
+        assert_eq!((told("failed", 1), told("awaiting_deposit", 2)), ((1, 0), (0, 0)));
     }
 
     #[test]

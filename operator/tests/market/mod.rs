@@ -40,7 +40,7 @@ const WITHOUT_GUARDS: &str = "
 const EMPTY: &str = "
     DELETE FROM users; DELETE FROM balances; DELETE FROM products; DELETE FROM commands; DELETE FROM bids;
     DELETE FROM coupons; DELETE FROM gifticons; DELETE FROM barcode_claims; DELETE FROM orders; DELETE FROM ledger_entries;
-    DELETE FROM payments;
+    DELETE FROM payments; DELETE FROM receivables; DELETE FROM differences;
     DELETE FROM refunds; DELETE FROM refund_legs; DELETE FROM outbox; DELETE FROM coupon_entries;";
 
 pub struct Market {

@@ -7,6 +7,8 @@ use contracts::PartitionCount;
 const POOL_MARGIN: u32 = 3;
 /// Well below what brokers allow on one connection (2047 by default).
 const MOST_PUBLISH_CHANNELS: usize = 256;
+/// A breaker that looks at more calls than this would notice nothing in time.
+const MOST_WINDOW_CALLS: u32 = 100_000;
 const MIN_SECRET_LENGTH: usize = 32;
 
 /// Every reason not to start with `config`; empty when there is none.
@@ -116,6 +118,15 @@ fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         config.payment_worker.ladder().is_none(),
         "payment_worker.ladder_ms must be numbers between 100 and 86400000, comma separated",
     );
+    let breaker = &config.payment_worker;
+    refuse(
+        !(1..=MOST_WINDOW_CALLS).contains(&breaker.breaker_window_calls)
+            || !(1..=breaker.breaker_window_calls).contains(&breaker.breaker_min_calls)
+            || !(1..=100).contains(&breaker.breaker_failure_percent)
+            || [breaker.breaker_slow_call_ms, breaker.breaker_pause_ms].contains(&0),
+        "payment_worker.breaker_… makes no sense: breaker_min_calls must lie between 1 and breaker_window_calls, that \
+         between 1 and 100000, breaker_failure_percent between 1 and 100, and no time may be 0",
+    );
     let pictures = &config.pictures;
     refuse(
         pictures.max_decoding == 0 || !(1..=1_000).contains(&pictures.max_megapixels),
@@ -163,5 +174,10 @@ fn of_accounts(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         counts.contains(&0)
             || [limits.sign_ups_per_login_id, limits.login_window_s, limits.sign_up_window_s].contains(&0),
         "one of rate_limits is 0: nobody could log in or sign up; use 1 or more (a large number where it should not limit)",
+    );
+    refuse(
+        [limits.webhook_window_s, limits.webhooks_per_address, limits.webhooks_per_order, limits.webhooks_in_all]
+            .contains(&0),
+        "one of rate_limits.webhook… is 0: nobody would hear of deposits; use 1 or more",
     );
 }

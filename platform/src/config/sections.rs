@@ -85,6 +85,10 @@ section!(RateLimitsConfig {
     sign_up_window_s: u64,
     sign_ups_per_address: u64,
     sign_ups_per_login_id: u64,
+    webhook_window_s: u64,
+    webhooks_per_address: u64,
+    webhooks_per_order: u64,
+    webhooks_in_all: u64,
 });
 section!(AccountCipherConfig { key: Secret });
 section!(TossConfig {
@@ -147,6 +151,10 @@ section!(SchedulerConfig {
     sweep_interval_ms: u64,
     sweep_batch_max: usize,
     clean_up_interval_ms: u64,
+    charges_interval_ms: u64,
+    stuck_after_ms: i64,
+    deposit_look_ms: i64,
+    compare_interval_ms: u64,
 });
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });
 section!(ClockConfig { offset_file: PathBuf });

@@ -25,6 +25,24 @@ impl Answer {
     }
 }
 
+/// The fields of an answer that say how much.
+const AMOUNT_FIELDS: [&str; 3] = ["totalAmount", "balanceAmount", "amount"];
+
+impl Answer {
+    /// The same answer with amounts that are wrong by `by`, a listing's in its first transaction.
+    pub(super) fn wrong_by(mut self, by: i64) -> Self {
+        let Ok(mut body) = serde_json::from_str::<Value>(&self.body) else { return self };
+        let changed = if body.is_array() { body.get_mut(0) } else { Some(&mut body) };
+        if let Some(Value::Object(fields)) = changed {
+            for (_, value) in fields.iter_mut().filter(|(name, _)| AMOUNT_FIELDS.contains(&name.as_str())) {
+                *value = value.as_i64().map_or_else(|| value.clone(), |amount| json!(amount.saturating_add(by)));
+            }
+        }
+        self.body = body.to_string();
+        self
+    }
+}
+
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -88,6 +106,49 @@ impl Refuse {
 
     pub(super) fn not_cancelable_amount() -> Self {
         Self::new(403, "NOT_CANCELABLE_AMOUNT", "취소 할 수 없는 금액 입니다.")
+    }
+
+    pub(super) fn invalid_bank() -> Self {
+        Self::new(400, "INVALID_BANK", "유효하지 않은 은행입니다.")
+    }
+
+    pub(super) fn invalid_refund_account_number() -> Self {
+        Self::new(400, "INVALID_REFUND_ACCOUNT_NUMBER", "잘못된 환불 계좌번호입니다.")
+    }
+
+    pub(super) fn invalid_refund_account() -> Self {
+        Self::new(400, "INVALID_REFUND_ACCOUNT_INFO", "환불 계좌번호와 예금주명이 일치하지 않습니다.")
+    }
+
+    pub(super) fn too_late_to_refund() -> Self {
+        Self::new(403, "EXCEED_MAX_REFUND_DUE", "환불 가능한 기간이 지났습니다.")
+    }
+
+    pub(super) fn invalid_date() -> Self {
+        Self::new(400, "INVALID_DATE", "날짜 데이터가 잘못 되었습니다.")
+    }
+
+    pub(super) fn invalid_transaction_key() -> Self {
+        Self::new(400, "INVALID_TRANSACTION_KEY", "잘못된 페이징 키 입니다.")
+    }
+
+    /// Of a control route, where Toss has no word of its own.
+    pub(super) fn nothing_to_deposit() -> Self {
+        Self::new(409, "SANDBOX_NOT_WAITING_FOR_DEPOSIT", "this payment is not waiting for a deposit")
+    }
+
+    /// Of a control route, where Toss has no word of its own.
+    pub(super) fn account_overdue() -> Self {
+        Self::new(409, "SANDBOX_ACCOUNT_OVERDUE", "the virtual account's due date has passed")
+    }
+
+    /// Of a control route, where Toss has no word of its own.
+    pub(super) fn nothing_to_reverse() -> Self {
+        Self::new(
+            409,
+            "SANDBOX_NOTHING_DEPOSITED",
+            "nothing was deposited for this payment, or it was refunded already",
+        )
     }
 
     pub(super) fn unauthorized() -> Self {

@@ -1,104 +1,32 @@
 //! The sandbox's payments: what Toss would allow, decided over plain values.
 //!
-//! ```text
-//!            30 min               10 min
-//!  opened ──────────► authenticated ──────────► confirmed ──► partly or wholly cancelled
-//!    │ READY             │ IN_PROGRESS  ╲          DONE        PARTIAL_CANCELED | CANCELED
-//!    └──► EXPIRED        └──► EXPIRED    ╲──► aborted
-//!                                               ABORTED
-//! ```
-//! Promises: the book follows from the journal's entries alone; nothing changes but by [`Book::apply`].
+//! Promises: the book follows from the journal's entries alone; nothing changes but by [`Book::apply`]. How one payment
+//! goes on is drawn in [`super::record`].
 //! Doesn't: write the journal, know the time, or talk to anybody.
 
 use super::{
     answer::{Answer, Refuse},
+    call::CancelRequest,
     journal::{BoundAnswer, Effect, Entry},
+    record::{ACCOUNT_REFUND_WITHIN_MS, Record, RefundAccount, Stage},
+    transactions::Transactions,
 };
 use contracts::{UnixMs, Won};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-/// From the opening of the payer's window to the authentication.
-pub(super) const AUTHENTICATE_WITHIN_MS: i64 = 30 * 60_000;
-/// From the authentication to the merchant's confirm.
-pub(super) const CONFIRM_WITHIN_MS: i64 = 10 * 60_000;
 /// How long an answer stays bound to its idempotency key.
 const KEY_LIFETIME_MS: i64 = 15 * 24 * 3_600_000;
 
-/// A cancel that went through.
-#[derive(Clone, Debug)]
-pub(super) struct CancelRecord {
-    pub(super) amount: Won,
-    pub(super) balance: Won,
-    pub(super) reason: String,
-    pub(super) transaction_key: String,
-    pub(super) at: UnixMs,
-}
-
-/// How far a payment has come.
-#[derive(Clone, Debug)]
-pub(super) enum Stage {
-    Opened,
-    Authenticated { at: UnixMs },
-    Confirmed { at: UnixMs },
-    Aborted { code: String },
-}
-
-/// One payment.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) payment_key: String,
-    pub(super) order_id: String,
-    pub(super) amount: Won,
-    pub(super) opened_at: UnixMs,
-    pub(super) stage: Stage,
-    pub(super) cancels: Vec<CancelRecord>,
-}
-
-impl Record {
-    pub(super) fn balance(&self) -> Won {
-        self.cancels.last().map_or(self.amount, |cancel| cancel.balance)
-    }
-
-    /// Toss's word for where it stands. Partial cancels that add up to everything stay `PARTIAL_CANCELED`.
-    pub(super) fn status(&self, now: UnixMs) -> &'static str {
-        match &self.stage {
-            Stage::Opened if now.ms_since(self.opened_at) >= AUTHENTICATE_WITHIN_MS => "EXPIRED",
-            Stage::Opened => "READY",
-            Stage::Authenticated { at } if now.ms_since(*at) >= CONFIRM_WITHIN_MS => "EXPIRED",
-            Stage::Authenticated { .. } => "IN_PROGRESS",
-            Stage::Aborted { .. } => "ABORTED",
-            Stage::Confirmed { .. } => match self.cancels.as_slice() {
-                [] => "DONE",
-                [only] if only.amount == self.amount => "CANCELED",
-                _ => "PARTIAL_CANCELED",
-            },
-        }
-    }
-
-    fn apply(&mut self, effect: &Effect, at: UnixMs) {
-        match effect {
-            Effect::Opened { .. } | Effect::Refused => {}
-            Effect::Authenticated { .. } => self.stage = Stage::Authenticated { at },
-            Effect::Confirmed { .. } => self.stage = Stage::Confirmed { at },
-            Effect::Aborted { code, .. } => self.stage = Stage::Aborted { code: code.clone() },
-            Effect::Cancelled { amount, balance, reason, transaction_key, .. } => self.cancels.push(CancelRecord {
-                amount: *amount,
-                balance: *balance,
-                reason: reason.clone(),
-                transaction_key: transaction_key.clone(),
-                at,
-            }),
-        }
-    }
-}
-
-/// Every payment, and every answer that is bound to a key.
+/// Every payment, every movement, and every answer that is bound to a key.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     payments: HashMap<String, Record>,
     /// The newest payment of each order: a payer may try again.
     by_order: HashMap<String, String>,
     bound: HashMap<(String, String), (UnixMs, BoundAnswer)>,
+    /// When the open windows end, and whose they are.
+    windows: BTreeSet<(UnixMs, String)>,
+    pub(super) transactions: Transactions,
 }
 
 impl Book {
@@ -117,17 +45,17 @@ impl Book {
         alive.then(|| Answer { http: bound.http, body: bound.body.clone(), retry_after_s: None })
     }
 
-    /// The payer has authenticated, if still allowed to.
-    pub(super) fn authenticate(&self, payment_key: &str, now: UnixMs) -> Result<Effect, Refuse> {
+    /// Whether the payer may still choose how to pay.
+    pub(super) fn may_choose(&self, payment_key: &str, now: UnixMs) -> Result<(), Refuse> {
         let record = self.get(payment_key).ok_or_else(Refuse::no_such_payment)?;
-        match record.status(now) {
-            "READY" => Ok(Effect::Authenticated { payment_key: payment_key.to_owned() }),
-            "EXPIRED" => Err(Refuse::session_over()),
+        match (&record.stage, record.status(now)) {
+            (_, "EXPIRED") => Err(Refuse::session_over()),
+            (Stage::Opened, _) => Ok(()),
             _ => Err(Refuse::already_processed()),
         }
     }
 
-    /// What a confirm would do.
+    /// What a confirm would do: take the money, or issue the virtual account.
     pub(super) fn confirm(
         &self,
         payment_key: &str,
@@ -142,55 +70,77 @@ impl Book {
         if record.amount != amount {
             return Err(Refuse::another_amount());
         }
-        match record.status(now) {
-            "IN_PROGRESS" => {}
-            "READY" | "EXPIRED" => return Err(Refuse::session_over()),
-            _ => return Err(Refuse::already_processed()),
+        if !record.may_be_confirmed(now) {
+            let is_session_over = matches!(record.status(now), "READY" | "EXPIRED");
+            return Err(if is_session_over { Refuse::session_over() } else { Refuse::already_processed() });
         }
-        Ok(Effect::Confirmed { payment_key: payment_key.to_owned(), order_id: order_id.to_owned(), amount })
+        let (payment_key, order_id) = (payment_key.to_owned(), order_id.to_owned());
+        Ok(match record.account {
+            None => Effect::Confirmed { payment_key, order_id, amount },
+            Some(_) => Effect::AccountIssued { payment_key, order_id, amount },
+        })
     }
 
     /// What a confirm that Toss refuses for good would do: the payment is lost.
     pub(super) fn abort(&self, payment_key: &str, code: &str, now: UnixMs) -> Option<Effect> {
-        let record = self.get(payment_key).filter(|record| record.status(now) == "IN_PROGRESS")?;
+        let record = self.get(payment_key).filter(|record| record.may_be_confirmed(now))?;
         let (payment_key, order_id) = (payment_key.to_owned(), record.order_id.clone());
         Some(Effect::Aborted { payment_key, order_id, code: code.to_owned() })
     }
 
-    /// What a cancel would do; `amount` left out means all that is left.
+    /// What a cancel would do.
     pub(super) fn cancel(
         &self,
-        payment_key: &str,
-        reason: &str,
-        amount: Option<Won>,
+        request: &CancelRequest,
         transaction_key: String,
+        now: UnixMs,
     ) -> Result<Effect, Refuse> {
-        let record = self.get(payment_key).ok_or_else(Refuse::no_such_payment)?;
-        if !matches!(record.stage, Stage::Confirmed { .. }) {
-            return Err(Refuse::not_cancelable_payment());
-        }
-        let left = record.balance();
-        if left == Won::ZERO {
-            return Err(Refuse::already_cancelled());
-        }
-        let amount = amount.unwrap_or(left);
-        if amount <= Won::ZERO {
+        let record = self.get(&request.payment_key).ok_or_else(Refuse::no_such_payment)?;
+        if request.amount.is_some_and(|amount| amount <= Won::ZERO) {
             return Err(Refuse::invalid_request());
         }
-        let balance = left.checked_sub(amount).filter(|balance| !balance.is_negative());
-        Ok(Effect::Cancelled {
-            payment_key: payment_key.to_owned(),
-            order_id: record.order_id.clone(),
-            amount,
-            balance: balance.ok_or_else(Refuse::not_cancelable_amount)?,
-            reason: reason.to_owned(),
-            transaction_key,
-        })
+        match record.stage {
+            Stage::Confirmed { at } => give_back(record, at, request, transaction_key, now),
+            Stage::Waiting => close_account(record, request, transaction_key),
+            Stage::Closed => Err(Refuse::already_cancelled()),
+            _ => Err(Refuse::not_cancelable_payment()),
+        }
+    }
+
+    /// Somebody pays into the virtual account.
+    pub(super) fn deposit(&self, payment_key: &str, transaction_key: String, now: UnixMs) -> Result<Effect, Refuse> {
+        let record = self.get(payment_key).ok_or_else(Refuse::no_such_payment)?;
+        if !matches!(record.stage, Stage::Waiting) {
+            return Err(Refuse::nothing_to_deposit());
+        }
+        if record.account.as_ref().is_some_and(|account| account.is_overdue(now)) {
+            return Err(Refuse::account_overdue());
+        }
+        let (payment_key, order_id) = (payment_key.to_owned(), record.order_id.clone());
+        Ok(Effect::Deposited { payment_key, order_id, amount: record.amount, transaction_key })
+    }
+
+    /// The bank takes a deposit back.
+    pub(super) fn reverse_deposit(&self, payment_key: &str, transaction_key: String) -> Result<Effect, Refuse> {
+        let record = self.get(payment_key).ok_or_else(Refuse::no_such_payment)?;
+        let is_paid = matches!(record.stage, Stage::Confirmed { .. }) && record.cancels.is_empty();
+        if record.account.is_none() || !is_paid {
+            return Err(Refuse::nothing_to_reverse());
+        }
+        let (payment_key, order_id) = (payment_key.to_owned(), record.order_id.clone());
+        Ok(Effect::DepositReversed { payment_key, order_id, amount: record.amount, transaction_key })
+    }
+
+    /// A payment whose window has passed without the book's having noted it.
+    pub(super) fn lapsed(&self, now: UnixMs) -> Option<Effect> {
+        let (_, payment_key) = self.windows.first().filter(|(end, _)| *end <= now)?;
+        let order_id = self.get(payment_key)?.order_id.clone();
+        Some(Effect::Expired { payment_key: payment_key.clone(), order_id })
     }
 
     /// The payment as it would stand after `effect`.
     pub(super) fn preview(&self, effect: &Effect, at: UnixMs) -> Option<Record> {
-        let mut record = self.get(payment_key_of(effect)?)?.clone();
+        let mut record = self.get(effect.payment_key()?)?.clone();
         record.apply(effect, at);
         Some(record)
     }
@@ -198,19 +148,19 @@ impl Book {
     /// Takes an entry of the journal in.
     pub(super) fn apply(&mut self, entry: &Entry) {
         if let Effect::Opened { payment_key, order_id, amount } = &entry.effect {
-            let record = Record {
-                payment_key: payment_key.clone(),
-                order_id: order_id.clone(),
-                amount: *amount,
-                opened_at: entry.at,
-                stage: Stage::Opened,
-                cancels: Vec::new(),
-            };
+            let record = Record::opened(payment_key, order_id, *amount, entry.at);
             self.by_order.insert(order_id.clone(), payment_key.clone());
             self.payments.insert(payment_key.clone(), record);
         }
-        if let Some(record) = payment_key_of(&entry.effect).and_then(|key| self.payments.get_mut(key)) {
+        if let Some(record) = entry.effect.payment_key().and_then(|key| self.payments.get_mut(key)) {
+            if let Some(end) = record.window_ends() {
+                self.windows.remove(&(end, record.payment_key.clone()));
+            }
             record.apply(&entry.effect, entry.at);
+            if let Some(end) = record.window_ends() {
+                self.windows.insert((end, record.payment_key.clone()));
+            }
+            self.transactions.note(&entry.effect, record, entry.at);
         }
         if let Some(bound) = &entry.bound {
             self.bound.insert((bound.path.clone(), bound.key.clone()), (entry.at, bound.clone()));
@@ -218,13 +168,55 @@ impl Book {
     }
 }
 
-fn payment_key_of(effect: &Effect) -> Option<&str> {
-    match effect {
-        Effect::Opened { payment_key, .. }
-        | Effect::Authenticated { payment_key }
-        | Effect::Confirmed { payment_key, .. }
-        | Effect::Aborted { payment_key, .. }
-        | Effect::Cancelled { payment_key, .. } => Some(payment_key),
-        Effect::Refused => None,
+fn give_back(
+    record: &Record,
+    paid_at: UnixMs,
+    request: &CancelRequest,
+    transaction_key: String,
+    now: UnixMs,
+) -> Result<Effect, Refuse> {
+    let left = record.balance();
+    if left == Won::ZERO {
+        return Err(Refuse::already_cancelled());
     }
+    let amount = request.amount.unwrap_or(left);
+    let balance = left.checked_sub(amount).filter(|balance| !balance.is_negative());
+    let balance = balance.ok_or_else(Refuse::not_cancelable_amount)?;
+    if record.account.is_some() {
+        can_be_refunded_to(request.refund_account)?;
+        if now.ms_since(paid_at) > ACCOUNT_REFUND_WITHIN_MS {
+            return Err(Refuse::too_late_to_refund());
+        }
+    }
+    Ok(Effect::Cancelled {
+        payment_key: record.payment_key.clone(),
+        order_id: record.order_id.clone(),
+        amount,
+        balance,
+        reason: request.reason.clone(),
+        transaction_key,
+    })
+}
+
+fn can_be_refunded_to(account: RefundAccount) -> Result<(), Refuse> {
+    match account {
+        RefundAccount::Good => Ok(()),
+        RefundAccount::WithoutBank => Err(Refuse::invalid_bank()),
+        RefundAccount::WithoutNumber => Err(Refuse::invalid_refund_account_number()),
+        RefundAccount::None | RefundAccount::WithoutHolder => Err(Refuse::invalid_refund_account()),
+    }
+}
+
+/// Nobody has paid: nothing is given back, and only the whole can be cancelled.
+fn close_account(record: &Record, request: &CancelRequest, transaction_key: String) -> Result<Effect, Refuse> {
+    if request.amount.is_some_and(|amount| amount != record.amount) {
+        return Err(Refuse::not_cancelable_amount());
+    }
+    Ok(Effect::AccountClosed {
+        payment_key: record.payment_key.clone(),
+        order_id: record.order_id.clone(),
+        amount: record.amount,
+        reason: request.reason.clone(),
+        transaction_key,
+    })
 }

@@ -11,14 +11,16 @@ use super::{
     Now,
     answer::{Answer, Refuse},
     book::Book,
-    fault::{Fault, Faults, Target, When},
+    call::{Call, Calls, CancelRequest, Work},
+    fault::{Fault, FaultPath, Faults, Target, When},
     journal::{BoundAnswer, Effect, Entry, Journal},
+    mix::Mixes,
     render,
+    webhooks::{self, Webhooks},
 };
 use crate::{Class, SecretKey, classify_confirm, client::MAX_IDEMPOTENCY_KEY_LENGTH};
-use contracts::{UnixMs, Won};
+use contracts::UnixMs;
 use rand::{Rng, distr::Alphanumeric};
-use serde::Serialize;
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,79 +28,8 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Toss's calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Confirm,
-    Payment,
-    Order,
-    Cancel,
-}
-
-/// How often each call arrived with the right key since the sandbox started.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Calls {
-    confirm: u64,
-    payment: u64,
-    order: u64,
-    cancel: u64,
-    /// Calls without the right key, of whatever kind.
-    pub(super) unauthorized: u64,
-}
-
-/// What is asked.
-#[derive(Clone, Debug)]
-pub(super) enum Work {
-    LookUp {
-        payment_key: String,
-    },
-    LookUpOrder {
-        order_id: String,
-    },
-    Confirm {
-        payment_key: String,
-        order_id: String,
-        amount: Won,
-    },
-    Cancel {
-        payment_key: String,
-        reason: String,
-        amount: Option<Won>,
-    },
-    /// A body that Toss refuses before it looks at the payment.
-    Malformed {
-        endpoint: Endpoint,
-    },
-}
-
-impl Work {
-    fn endpoint(&self) -> Endpoint {
-        match self {
-            Work::LookUp { .. } => Endpoint::Payment,
-            Work::LookUpOrder { .. } => Endpoint::Order,
-            Work::Confirm { .. } => Endpoint::Confirm,
-            Work::Cancel { .. } => Endpoint::Cancel,
-            Work::Malformed { endpoint } => *endpoint,
-        }
-    }
-}
-
-/// One call, as received.
-#[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) work: Work,
-    pub(super) path: String,
-    pub(super) idempotency_key: Option<String>,
-    /// `TossPayments-Test-Code`: answer with this error.
-    pub(super) test_code: Option<String>,
-}
-
-impl Call {
-    /// What an idempotency key is valid for; the method is POST wherever there is a key.
-    fn scope(&self) -> Option<(String, String)> {
-        self.idempotency_key.as_ref().map(|key| (self.path.clone(), key.clone()))
-    }
-}
+/// So many windows that passed are noted under one lock.
+const MAX_LAPSED_AT_ONCE: usize = 1_000;
 
 /// What the connection does.
 pub(super) enum Reaction {
@@ -131,6 +62,8 @@ pub(super) struct Shared {
     pub(super) book: Book,
     pub(super) journal: Journal,
     pub(super) faults: Faults,
+    pub(super) mixes: Mixes,
+    pub(super) webhooks: Webhooks,
     pub(super) calls: Calls,
     /// The keys of calls that are under way.
     pub(super) processing: HashSet<(String, String)>,
@@ -150,11 +83,16 @@ impl Sandbox {
     }
 
     async fn wait(&self, ms: u64) -> Waited {
-        let mut closed = self.closed.subscribe();
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(ms)) => Waited::Whole,
-            _ = closed.wait_for(|closed| *closed) => Waited::UntilClosed,
+            () = self.closing() => Waited::UntilClosed,
         }
+    }
+
+    /// Completes when the sandbox is closed.
+    pub(super) async fn closing(&self) {
+        // An error would mean that the sandbox is gone, whose own sender this is.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     pub(super) fn secret_key(&self) -> &SecretKey {
@@ -180,7 +118,8 @@ impl Sandbox {
             Err(refuse) => return Reaction::Answer(refuse.answer()),
         };
         match fault {
-            None => Reaction::Answer(self.finish(call, None)),
+            // A webhook's fault is never asked for at a call's path.
+            None | Some(Fault::Webhook { .. }) => Reaction::Answer(self.finish(call, None)),
             Some(Fault::Delay { delay_ms }) => match self.wait(delay_ms).await {
                 Waited::Whole => Reaction::Answer(self.finish(call, None)),
                 Waited::UntilClosed => Reaction::Reset,
@@ -201,6 +140,13 @@ impl Sandbox {
             Some(Fault::Code { code, http, effect }) => {
                 let refuse = Refuse::new(http, &code, "요청하신 오류입니다.");
                 Reaction::Answer(self.finish(call, Some(Instead { refuse, effect })))
+            }
+            Some(Fault::WrongAmount { wrong_amount }) => {
+                Reaction::Answer(self.finish(call, None).wrong_by(wrong_amount))
+            }
+            Some(Fault::Duplicate { duplicates }) => {
+                let first = self.finish(call, None);
+                Reaction::Answer((0..duplicates).fold(first, |_, _| self.finish(call, None)))
             }
         }
     }
@@ -245,23 +191,27 @@ impl Sandbox {
 }
 
 impl Shared {
+    /// The fault that strikes a call: one asked for by name, by the test key's header, or drawn from the path's mix.
     fn strike(&mut self, call: &Call, is_replay: bool) -> Option<Fault> {
         let (payment_key, order_id) = match &call.work {
-            Work::LookUp { payment_key } | Work::Cancel { payment_key, .. } => {
+            Work::LookUp { payment_key } | Work::Cancel(CancelRequest { payment_key, .. }) => {
                 (Some(payment_key.as_str()), self.book.get(payment_key).map(|record| record.order_id.as_str()))
             }
             Work::LookUpOrder { order_id } => {
                 (self.book.of_order(order_id).map(|record| record.payment_key.as_str()), Some(order_id.as_str()))
             }
             Work::Confirm { payment_key, order_id, .. } => (Some(payment_key.as_str()), Some(order_id.as_str())),
-            Work::Malformed { .. } => (None, None),
+            Work::Transactions(_) | Work::Malformed { .. } => (None, None),
         };
-        let target = Target { endpoint: call.work.endpoint(), order_id, payment_key, is_replay };
+        let path = FaultPath::from(call.work.endpoint());
         let asked_by_header = || {
             let code = call.test_code.clone().filter(|_| !is_replay)?;
             Some(Fault::Code { code, http: 400, effect: false })
         };
-        self.faults.strike(&target).or_else(asked_by_header)
+        self.faults
+            .strike(&Target { path, order_id, payment_key, is_replay })
+            .or_else(asked_by_header)
+            .or_else(|| self.mixes.draw(path, is_replay))
     }
 
     fn carry_out(&mut self, call: &Call, instead: Option<Instead>, now: UnixMs) -> Answer {
@@ -290,10 +240,11 @@ impl Shared {
             Work::Confirm { payment_key, order_id, amount } => {
                 Decision::Change(self.book.confirm(payment_key, order_id, *amount, now))
             }
-            Work::Cancel { payment_key, reason, amount } => {
-                Decision::Change(self.book.cancel(payment_key, reason, *amount, random_key("tx")))
+            Work::Cancel(request) => Decision::Change(self.book.cancel(request, random_key("tx"), now)),
+            Work::Transactions(query) => {
+                Decision::Show(self.book.transactions.page(query).map(|page| Answer::ok(&page)))
             }
-            Work::Malformed { .. } => Decision::Change(Err(Refuse::invalid_request())),
+            Work::Malformed { refuse, .. } => Decision::Change(Err(refuse.clone())),
         }
     }
 
@@ -346,7 +297,7 @@ impl Shared {
         aborted.unwrap_or(Effect::Refused)
     }
 
-    /// First the journal, then the book.
+    /// First the journal, then the book, then whoever is to be told.
     pub(super) fn record(&mut self, effect: Effect, bound: Option<BoundAnswer>, at: UnixMs) -> std::io::Result<()> {
         if effect == Effect::Refused && bound.is_none() {
             return Ok(());
@@ -357,6 +308,30 @@ impl Shared {
         let entry = Entry { seq: self.journal.next_seq(), at, effect, bound };
         self.journal.append(&entry)?;
         self.book.apply(&entry);
+        self.tell(&entry.effect, at);
+        Ok(())
+    }
+
+    /// Queues the webhooks of an effect.
+    fn tell(&mut self, effect: &Effect, now: UnixMs) {
+        if !self.webhooks.are_wanted() {
+            return;
+        }
+        let Some(record) = effect.payment_key().and_then(|key| self.book.get(key)) else { return };
+        let (order_id, payment_key) = (Some(record.order_id.as_str()), Some(record.payment_key.as_str()));
+        for body in webhooks::events(effect, record, now) {
+            let target = Target { path: FaultPath::Webhook, order_id, payment_key, is_replay: false };
+            let fault = self.faults.strike(&target).or_else(|| self.mixes.draw(FaultPath::Webhook, false));
+            self.webhooks.queue(body, fault.as_ref(), now);
+        }
+    }
+
+    /// Notes the payments whose windows have passed, a bounded number at once.
+    pub(super) fn note_lapsed(&mut self, now: UnixMs) -> std::io::Result<()> {
+        for _ in 0..MAX_LAPSED_AT_ONCE {
+            let Some(effect) = self.book.lapsed(now) else { break };
+            self.record(effect, None, now)?;
+        }
         Ok(())
     }
 }
@@ -367,19 +342,13 @@ enum Decision {
     Change(Result<Effect, Refuse>),
 }
 
-impl Calls {
-    fn count(&mut self, endpoint: Endpoint) {
-        match endpoint {
-            Endpoint::Confirm => self.confirm += 1,
-            Endpoint::Payment => self.payment += 1,
-            Endpoint::Order => self.order += 1,
-            Endpoint::Cancel => self.cancel += 1,
-        }
-    }
-}
-
 /// A key in the style of Toss's: a prefix and random letters.
 pub(super) fn random_key(prefix: &str) -> String {
     let random: String = rand::rng().sample_iter(Alphanumeric).take(24).map(char::from).collect();
     format!("{prefix}_{random}")
+}
+
+/// The number of a virtual account; `X` marks those of test keys.
+pub(super) fn random_account_number() -> String {
+    format!("X{:013}", rand::rng().random_range(0..10_000_000_000_000_u64))
 }

@@ -1,10 +1,13 @@
-//! What Toss does not have: the payer's part, faults, the journal.
+//! What Toss does not have: the payer's part, deposits, faults, webhooks' address, the journal.
 
 use super::{
     answer::{Answer, Refuse},
-    carry_out::{Sandbox, Shared, random_key},
-    fault::FaultRequest,
-    journal::{Effect, MAX_PAGE},
+    carry_out::Sandbox,
+    fault::{FaultPath, FaultRequest},
+    journal::MAX_PAGE,
+    mix::MixRequest,
+    payer::{Method, Redirect},
+    webhooks::WebhookOptions,
 };
 use axum::{
     Json,
@@ -12,22 +15,21 @@ use axum::{
     extract::{Path, Query, State},
     http::StatusCode,
 };
-use contracts::{UnixMs, Won};
-use serde::Deserialize;
+use contracts::Won;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-/// Toss's smallest card payment.
-const MIN_AMOUNT: Won = Won(100);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CheckoutBody {
     order_id: String,
     amount: Won,
-    /// `false`: the window stays open, unauthenticated.
+    /// `false`: the window stays open, and nothing is chosen.
     #[serde(default = "at_once")]
     authenticate: bool,
+    #[serde(default)]
+    method: Method,
 }
 
 fn at_once() -> bool {
@@ -37,74 +39,81 @@ fn at_once() -> bool {
 /// `POST /sandbox/checkout`: opens the payment window and, unless told otherwise, authenticates as the payer would.
 /// Answers with what the redirect to successUrl would carry.
 pub(super) async fn open(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Answer {
-    let Ok(CheckoutBody { order_id, amount, authenticate }) = serde_json::from_slice(&body) else {
+    let Ok(CheckoutBody { order_id, amount, authenticate, method }) = serde_json::from_slice(&body) else {
         return Refuse::invalid_request().answer();
     };
-    if !is_order_id(&order_id) {
-        return Refuse::new(400, "INVALID_ORDER_ID", "주문번호는 영문 대소문자, 숫자, -, _ 6~64자여야 합니다.")
-            .answer();
-    }
-    if amount < MIN_AMOUNT {
-        return Refuse::new(400, "BELOW_MINIMUM_AMOUNT", "신용카드는 결제금액이 100원 이상부터 결제가 가능합니다.")
-            .answer();
-    }
-    let payment_key = random_key("tgen");
-    let redirect = redirect(&payment_key, &order_id, amount);
-    let mut effects = vec![Effect::Opened { payment_key: payment_key.clone(), order_id, amount }];
-    if authenticate {
-        effects.push(Effect::Authenticated { payment_key });
-    }
-    let now = sandbox.now();
-    record(&mut sandbox.shared(), effects, &redirect, now)
-}
-
-/// `POST /sandbox/checkout/{paymentKey}`: the payer authenticates in a window that was left open.
-pub(super) async fn authenticate(State(sandbox): State<Arc<Sandbox>>, Path(payment_key): Path<String>) -> Answer {
     let now = sandbox.now();
     let mut shared = sandbox.shared();
-    let effect = match shared.book.authenticate(&payment_key, now) {
-        Ok(effect) => effect,
-        Err(refuse) => return refuse.answer(),
+    let opened = shared.open(&order_id, amount, now);
+    let redirect = match opened {
+        Ok(opened) if authenticate => shared.choose(&opened.payment_key, method, now),
+        opened => opened,
     };
-    let redirect = shared.book.get(&payment_key).map(|record| redirect(&payment_key, &record.order_id, record.amount));
-    record(&mut shared, vec![effect], &redirect.unwrap_or_default(), now)
+    answer(redirect)
 }
 
-fn record(shared: &mut Shared, effects: Vec<Effect>, answer: &Value, now: UnixMs) -> Answer {
-    for effect in effects {
-        if let Err(error) = shared.record(effect, None, now) {
-            return Refuse::new(500, "JOURNAL", &error.to_string()).answer();
-        }
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Choice {
+    #[serde(default)]
+    method: Method,
+}
+
+/// `POST /sandbox/checkout/{paymentKey}`: the payer authenticates in a window that was left open; by card, if the
+/// body does not say otherwise.
+pub(super) async fn authenticate(
+    State(sandbox): State<Arc<Sandbox>>,
+    Path(payment_key): Path<String>,
+    body: Bytes,
+) -> Answer {
+    let choice = if body.is_empty() { Ok(None) } else { serde_json::from_slice::<Option<Choice>>(&body) };
+    let Ok(choice) = choice else { return Refuse::invalid_request().answer() };
+    let now = sandbox.now();
+    answer(sandbox.shared().choose(&payment_key, choice.unwrap_or_default().method, now))
+}
+
+fn answer(redirect: Result<Redirect, Refuse>) -> Answer {
+    redirect.map_or_else(|refuse| refuse.answer(), |redirect| Answer::ok(&json!(redirect)))
+}
+
+/// `POST /sandbox/deposits/{paymentKey}`: somebody pays the whole amount into the virtual account.
+pub(super) async fn deposit(State(sandbox): State<Arc<Sandbox>>, Path(payment_key): Path<String>) -> Answer {
+    deposited(&sandbox, &payment_key, false)
+}
+
+/// `POST /sandbox/deposits/{paymentKey}/error`: the bank takes it back, and the payment waits again.
+pub(super) async fn deposit_error(State(sandbox): State<Arc<Sandbox>>, Path(payment_key): Path<String>) -> Answer {
+    deposited(&sandbox, &payment_key, true)
+}
+
+fn deposited(sandbox: &Sandbox, payment_key: &str, is_error: bool) -> Answer {
+    let now = sandbox.now();
+    match sandbox.shared().deposit(payment_key, is_error, now) {
+        Ok(status) => Answer::ok(&json!({"status": status})),
+        Err(refuse) => refuse.answer(),
     }
-    Answer::ok(answer)
 }
 
-fn redirect(payment_key: &str, order_id: &str, amount: Won) -> Value {
-    json!({"paymentType": "NORMAL", "paymentKey": payment_key, "orderId": order_id, "amount": amount})
+/// What a control route answers that Toss has no form for.
+type Controlled = (StatusCode, Json<Value>);
+
+fn bad_request(error: &str) -> Controlled {
+    (StatusCode::BAD_REQUEST, Json(json!({"error": error})))
 }
 
-/// 6 to 64 of `[A-Za-z0-9_-]`.
-fn is_order_id(text: &str) -> bool {
-    (6..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Controlled> {
+    serde_json::from_slice(body).map_err(|error| bad_request(&error.to_string()))
 }
 
 /// `POST /sandbox/faults`
-pub(super) async fn add_fault(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> (StatusCode, Json<Value>) {
-    let request: FaultRequest = match serde_json::from_slice(&body) {
-        Ok(request) => request,
-        Err(error) => return bad_fault(&error.to_string()),
-    };
-    if let Some(objection) = request.fault.objection() {
-        return bad_fault(&objection);
+pub(super) async fn add_fault(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<Controlled, Controlled> {
+    let request: FaultRequest = read(&body)?;
+    if let Some(objection) = request.fault.objection(request.matching.path) {
+        return Err(bad_request(&objection));
     }
-    match sandbox.shared().faults.add(request) {
-        Some(id) => (StatusCode::CREATED, Json(json!({"id": id}))),
-        None => bad_fault("too many faults wait for their calls; DELETE /sandbox/faults clears them"),
-    }
-}
-
-fn bad_fault(error: &str) -> (StatusCode, Json<Value>) {
-    (StatusCode::BAD_REQUEST, Json(json!({"error": error})))
+    let added = sandbox.shared().faults.add(request);
+    let too_many = || bad_request("too many faults wait for their calls; DELETE /sandbox/faults clears them");
+    added.map(|id| (StatusCode::CREATED, Json(json!({"id": id})))).ok_or_else(too_many)
 }
 
 /// `GET /sandbox/faults`: every fault that was asked for, and how many calls it has struck.
@@ -115,6 +124,46 @@ pub(super) async fn list_faults(State(sandbox): State<Arc<Sandbox>>) -> Json<Val
 /// `DELETE /sandbox/faults`
 pub(super) async fn clear_faults(State(sandbox): State<Arc<Sandbox>>) -> StatusCode {
     sandbox.shared().faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+/// `PUT /sandbox/mixes/{path}`
+pub(super) async fn set_mix(
+    State(sandbox): State<Arc<Sandbox>>,
+    Path(path): Path<FaultPath>,
+    body: Bytes,
+) -> Result<StatusCode, Controlled> {
+    let request: MixRequest = read(&body)?;
+    sandbox.shared().mixes.set(path, request).map_err(|objection| bad_request(&objection))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /sandbox/mixes`: every path's mix, and how many calls each of its faults has struck.
+pub(super) async fn list_mixes(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {
+    Json(json!({"mixes": sandbox.shared().mixes}))
+}
+
+/// `DELETE /sandbox/mixes`
+pub(super) async fn clear_mixes(State(sandbox): State<Arc<Sandbox>>) -> StatusCode {
+    sandbox.shared().mixes.clear();
+    StatusCode::NO_CONTENT
+}
+
+/// `PUT /sandbox/webhooks`: where they go from here on.
+pub(super) async fn set_webhooks(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<StatusCode, Controlled> {
+    let options: WebhookOptions = read(&body)?;
+    sandbox.shared().webhooks.send_to(options).map_err(|error| bad_request(&error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /sandbox/webhooks`: where they go, how many wait, and what became of the others.
+pub(super) async fn show_webhooks(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {
+    Json(sandbox.shared().webhooks.show())
+}
+
+/// `DELETE /sandbox/webhooks`
+pub(super) async fn stop_webhooks(State(sandbox): State<Arc<Sandbox>>) -> StatusCode {
+    sandbox.shared().webhooks.stop();
     StatusCode::NO_CONTENT
 }
 

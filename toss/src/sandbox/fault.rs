@@ -1,12 +1,17 @@
 //! Faults on request: which call, how often, and what goes wrong.
+//!
+//! Promises: of the faults that fit a call, the oldest strikes; it is used up by one, and what it struck is counted.
+//! Doesn't: carry them out ([`super::carry_out`], [`super::webhooks`]), or draw any at random ([`super::mix`]).
 
-use super::carry_out::Endpoint;
+use super::call::Endpoint;
 use serde::{Deserialize, Serialize};
 
 /// More faults than this cannot be pending at once.
 pub const MAX_FAULTS: usize = 1_000;
 /// The longest delay or hang.
 pub const MAX_WAIT_MS: u64 = 600_000;
+/// How much more often than once a duplicated call arrives, at most.
+pub const MAX_DUPLICATES: u32 = 10;
 
 /// What `POST /sandbox/faults` takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +35,7 @@ fn once() -> u32 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Matching {
-    /// `confirm`, `cancel`, or `payment` for look-ups by key and by order.
+    /// `confirm`, `cancel`, `payment` for look-ups by key and by order, `transactions`, or `webhook`.
     pub path: FaultPath,
     /// Only this order's payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,8 +45,8 @@ pub struct Matching {
     pub payment_key: Option<String>,
 }
 
-/// The calls that can be struck.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What can be struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FaultPath {
     /// Confirms.
@@ -50,6 +55,21 @@ pub enum FaultPath {
     Cancel,
     /// Look-ups.
     Payment,
+    /// Listings of transactions. They are nobody's in particular: an order or payment named beside it never fits.
+    Transactions,
+    /// Webhooks on their way to the merchant.
+    Webhook,
+}
+
+impl From<Endpoint> for FaultPath {
+    fn from(endpoint: Endpoint) -> Self {
+        match endpoint {
+            Endpoint::Confirm => FaultPath::Confirm,
+            Endpoint::Cancel => FaultPath::Cancel,
+            Endpoint::Payment | Endpoint::Order => FaultPath::Payment,
+            Endpoint::Transactions => FaultPath::Transactions,
+        }
+    }
 }
 
 /// What goes wrong.
@@ -95,6 +115,35 @@ pub enum Fault {
         #[serde(default)]
         effect: bool,
     },
+    /// Carried out and answered with amounts that are wrong by so much (a listing's in its first transaction). The
+    /// right answer is the one bound to the idempotency key.
+    WrongAmount {
+        /// Won too many; negative: too few.
+        wrong_amount: i64,
+    },
+    /// The call arrives so many times more, as from a proxy that repeats what it thinks lost; the last one is answered.
+    /// Under an idempotency key nothing happens twice. Without one a partial cancel gives back again.
+    Duplicate {
+        /// How many times more.
+        duplicates: u32,
+    },
+    /// Something happens to a webhook. Only with the path `webhook`.
+    Webhook {
+        /// What.
+        webhook: WebhookFault,
+    },
+}
+
+/// What happens to a webhook on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookFault {
+    /// It is sent twice, under one transmission id.
+    Duplicate,
+    /// It is sent after the one that follows it; after a minute (of the webhooks' own), if none does.
+    Reorder,
+    /// It is never sent.
+    Loss,
 }
 
 fn bad_request() -> u16 {
@@ -112,17 +161,51 @@ pub enum When {
 }
 
 impl Fault {
-    /// Why this fault cannot be had, for whoever asked for it.
-    pub(super) fn objection(&self) -> Option<String> {
+    /// Why this fault cannot be had at `path`, for whoever asked for it.
+    pub(super) fn objection(&self, path: FaultPath) -> Option<String> {
         match self {
+            Fault::Webhook { .. } if path != FaultPath::Webhook => {
+                Some("a webhook's fault needs path webhook".to_owned())
+            }
+            Fault::Webhook { .. } => None,
+            _ if path == FaultPath::Webhook => {
+                Some("at path webhook: {\"webhook\": duplicate, reorder or loss}".to_owned())
+            }
             Fault::Delay { delay_ms: ms } | Fault::Hang { hang_ms: ms } if *ms > MAX_WAIT_MS => {
                 Some(format!("at most {MAX_WAIT_MS} ms"))
             }
             Fault::Status { status: http, .. } | Fault::Code { http, .. } if !(400..=599).contains(http) => {
                 Some("a status from 400 to 599".to_owned())
             }
+            Fault::Duplicate { duplicates } if !(1..=MAX_DUPLICATES).contains(duplicates) => {
+                Some(format!("from 1 to {MAX_DUPLICATES} duplicates"))
+            }
             _ => None,
         }
+    }
+
+    /// What it is called where nobody gave it a name.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Fault::Delay { .. } => "delay".to_owned(),
+            Fault::Hang { .. } => "hang".to_owned(),
+            Fault::Reset { reset: When::Before } => "reset_before".to_owned(),
+            Fault::Reset { reset: When::After } => "reset_after".to_owned(),
+            Fault::Status { status, effect: false, .. } => format!("status_{status}"),
+            Fault::Status { status, effect: true, .. } => format!("status_{status}_with_effect"),
+            Fault::Code { code, effect: false, .. } => code.clone(),
+            Fault::Code { code, effect: true, .. } => format!("{code}_with_effect"),
+            Fault::WrongAmount { .. } => "wrong_amount".to_owned(),
+            Fault::Duplicate { .. } => "duplicate".to_owned(),
+            Fault::Webhook { webhook: WebhookFault::Duplicate } => "webhook_duplicate".to_owned(),
+            Fault::Webhook { webhook: WebhookFault::Reorder } => "webhook_reorder".to_owned(),
+            Fault::Webhook { webhook: WebhookFault::Loss } => "webhook_loss".to_owned(),
+        }
+    }
+
+    /// An answer that is bound to its key stays what it is; only the connection and the way back can still fail.
+    pub(super) fn spares_replays(&self) -> bool {
+        matches!(self, Fault::Code { .. })
     }
 }
 
@@ -138,7 +221,7 @@ pub(super) struct Pending {
 
 /// What is known of a call before it is carried out.
 pub(super) struct Target<'a> {
-    pub(super) endpoint: Endpoint,
+    pub(super) path: FaultPath,
     pub(super) order_id: Option<&'a str>,
     pub(super) payment_key: Option<&'a str>,
     /// The idempotency key has its answer already: only the connection can still fail.
@@ -186,16 +269,11 @@ impl Pending {
     fn strikes(&self, target: &Target<'_>) -> bool {
         let matching = &self.request.matching;
         let same = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
-        let path = match target.endpoint {
-            Endpoint::Confirm => FaultPath::Confirm,
-            Endpoint::Cancel => FaultPath::Cancel,
-            Endpoint::Payment | Endpoint::Order => FaultPath::Payment,
-        };
         self.struck < self.request.times
-            && matching.path == path
+            && matching.path == target.path
             && same(&matching.order_id, target.order_id)
             && same(&matching.payment_key, target.payment_key)
-            && !(target.is_replay && matches!(self.request.fault, Fault::Code { .. }))
+            && !(target.is_replay && self.request.fault.spares_replays())
     }
 }
 
@@ -212,6 +290,9 @@ mod tests {
         assert_eq!(read(json!({"reset": "after"})).unwrap(), Fault::Reset { reset: When::After });
         let gateway = Fault::Status { status: 500, effect: true, retry_after_s: None };
         assert_eq!(read(json!({"status": 500, "effect": true})).unwrap(), gateway);
+        assert_eq!(read(json!({"wrong_amount": -5})).unwrap(), Fault::WrongAmount { wrong_amount: -5 });
+        assert_eq!(read(json!({"duplicates": 2})).unwrap(), Fault::Duplicate { duplicates: 2 });
+        assert_eq!(read(json!({"webhook": "loss"})).unwrap(), Fault::Webhook { webhook: WebhookFault::Loss });
         let code = Fault::Code { code: "PROVIDER_ERROR".to_owned(), http: 400, effect: false };
         assert_eq!(read(json!({"code": "PROVIDER_ERROR"})).unwrap(), code);
         for wrong in [json!({}), json!({"delay_ms": -1}), json!({"delay_ms": 1, "x": 1}), json!({"reset": "soon"})] {
@@ -224,13 +305,24 @@ mod tests {
         let mut faults = Faults::default();
         let request = json!({"match": {"path": "confirm", "orderId": "order-1"}, "times": 2, "fault": {"code": "X"}});
         faults.add(serde_json::from_value(request).unwrap()).unwrap();
-        let target = |endpoint, order_id, is_replay| Target { endpoint, order_id, payment_key: None, is_replay };
-        assert!(faults.strike(&target(Endpoint::Cancel, Some("order-1"), false)).is_none());
-        assert!(faults.strike(&target(Endpoint::Confirm, Some("order-2"), false)).is_none());
-        assert!(faults.strike(&target(Endpoint::Confirm, Some("order-1"), true)).is_none(), "bound answers stay");
-        assert!(faults.strike(&target(Endpoint::Confirm, Some("order-1"), false)).is_some());
-        assert!(faults.strike(&target(Endpoint::Confirm, Some("order-1"), false)).is_some());
-        assert!(faults.strike(&target(Endpoint::Confirm, Some("order-1"), false)).is_none());
+        let target = |path, order_id, is_replay| Target { path, order_id, payment_key: None, is_replay };
+        assert!(faults.strike(&target(FaultPath::Cancel, Some("order-1"), false)).is_none());
+        assert!(faults.strike(&target(FaultPath::Confirm, Some("order-2"), false)).is_none());
+        assert!(faults.strike(&target(FaultPath::Confirm, Some("order-1"), true)).is_none(), "bound answers stay");
+        assert!(faults.strike(&target(FaultPath::Confirm, Some("order-1"), false)).is_some());
+        assert!(faults.strike(&target(FaultPath::Confirm, Some("order-1"), false)).is_some());
+        assert!(faults.strike(&target(FaultPath::Confirm, Some("order-1"), false)).is_none());
         assert_eq!(faults.list()[0].struck, 2);
+    }
+
+    #[test]
+    fn a_fault_is_refused_where_it_cannot_strike() {
+        let webhook = Fault::Webhook { webhook: WebhookFault::Reorder };
+        let hang = Fault::Hang { hang_ms: 1 };
+        assert!(webhook.objection(FaultPath::Confirm).is_some() && hang.objection(FaultPath::Webhook).is_some());
+        assert!(webhook.objection(FaultPath::Webhook).is_none() && hang.objection(FaultPath::Confirm).is_none());
+        for wrong in [Fault::Duplicate { duplicates: 0 }, Fault::Duplicate { duplicates: 11 }] {
+            assert!(wrong.objection(FaultPath::Cancel).is_some(), "{wrong:?}");
+        }
     }
 }

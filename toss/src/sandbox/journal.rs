@@ -8,6 +8,7 @@ use contracts::{UnixMs, Won};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::{
+    borrow::Cow,
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     os::unix::fs::FileExt,
@@ -50,6 +51,66 @@ pub enum Effect {
         /// Toss's key of the payment.
         payment_key: String,
     },
+    /// The payer chose to pay into a virtual account; the merchant may confirm, which issues it.
+    AccountChosen {
+        /// Toss's key of the payment.
+        payment_key: String,
+        /// The account's number.
+        account_number: String,
+        /// What the payment's webhooks prove themselves with.
+        secret: String,
+    },
+    /// A confirm issued the virtual account: no money yet.
+    AccountIssued {
+        /// Toss's key of the payment.
+        payment_key: String,
+        /// The merchant's order.
+        order_id: String,
+        /// What is to be deposited.
+        amount: Won,
+    },
+    /// Money was paid into the virtual account.
+    Deposited {
+        /// Toss's key of the payment.
+        payment_key: String,
+        /// The merchant's order.
+        order_id: String,
+        /// How much.
+        amount: Won,
+        /// Toss's key of the deposit.
+        transaction_key: String,
+    },
+    /// The bank took a deposit back: the money is gone, and the payment waits again.
+    DepositReversed {
+        /// Toss's key of the payment.
+        payment_key: String,
+        /// The merchant's order.
+        order_id: String,
+        /// How much.
+        amount: Won,
+        /// Toss's key of the reversal.
+        transaction_key: String,
+    },
+    /// A virtual account was cancelled before anything was paid into it: no money.
+    AccountClosed {
+        /// Toss's key of the payment.
+        payment_key: String,
+        /// The merchant's order.
+        order_id: String,
+        /// What was to be deposited.
+        amount: Won,
+        /// The merchant's reason.
+        reason: String,
+        /// Toss's key of the cancel.
+        transaction_key: String,
+    },
+    /// Nobody authenticated or confirmed in time. Noted a moment after the time was over, which counts.
+    Expired {
+        /// Toss's key of the payment.
+        payment_key: String,
+        /// The merchant's order.
+        order_id: String,
+    },
     /// Money was taken.
     Confirmed {
         /// Toss's key of the payment.
@@ -85,6 +146,41 @@ pub enum Effect {
     },
     /// Nothing, but a refusal is now bound to its idempotency key.
     Refused,
+}
+
+impl Effect {
+    /// Which payment it happened to, if to any.
+    pub fn payment_key(&self) -> Option<&str> {
+        match self {
+            Effect::Opened { payment_key, .. }
+            | Effect::Authenticated { payment_key }
+            | Effect::AccountChosen { payment_key, .. }
+            | Effect::AccountIssued { payment_key, .. }
+            | Effect::Deposited { payment_key, .. }
+            | Effect::DepositReversed { payment_key, .. }
+            | Effect::AccountClosed { payment_key, .. }
+            | Effect::Expired { payment_key, .. }
+            | Effect::Confirmed { payment_key, .. }
+            | Effect::Aborted { payment_key, .. }
+            | Effect::Cancelled { payment_key, .. } => Some(payment_key),
+            Effect::Refused => None,
+        }
+    }
+
+    /// Toss's key of the transaction that it is, if it is one. A payment is confirmed once, so that transaction's key
+    /// follows from the payment's.
+    pub fn transaction_key(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Effect::Confirmed { payment_key, .. } | Effect::AccountIssued { payment_key, .. } => {
+                Some(format!("tx_{payment_key}").into())
+            }
+            Effect::Deposited { transaction_key, .. }
+            | Effect::DepositReversed { transaction_key, .. }
+            | Effect::AccountClosed { transaction_key, .. }
+            | Effect::Cancelled { transaction_key, .. } => Some(transaction_key.into()),
+            _ => None,
+        }
+    }
 }
 
 /// An answer that is repeated, byte for byte, to whoever sends its key to the same address again.

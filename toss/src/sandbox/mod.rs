@@ -2,33 +2,80 @@
 //!
 //! Promises: what it says it did, it wrote to its journal first, so that its money can be audited and survives a
 //! kill -9; a repeated idempotency key is answered with the very bytes of the first answer; the windows (30 minutes
-//! to authenticate, 10 to confirm) pass with the injected clock.
-//! Doesn't: forget (every payment since the journal began is in memory), send webhooks, or limit rates. Faults and
-//! call counters are gone after a restart.
+//! to authenticate, 10 to confirm, 7 days to deposit) pass with the injected clock.
+//! Doesn't: forget (every payment since the journal began is in memory), or limit rates. Faults, mixes, counters, and
+//! the webhooks' address and queue are gone after a restart.
+//!
+//! As Toss, behind `Authorization: Basic`:
 //!
 //! ```text
-//! POST   /v1/payments/confirm                  as Toss        POST /sandbox/checkout        the payer's browser
-//! GET    /v1/payments/{key}                    as Toss        POST /sandbox/checkout/{key}  the payer authenticates
-//! GET    /v1/payments/orders/{id}              as Toss        POST | GET | DELETE /sandbox/faults
-//! POST   /v1/payments/{key}/cancel             as Toss        GET  /sandbox/journal?after=N&limit=M
-//!                                                             GET  /sandbox/calls, /sandbox/health
+//! POST /v1/payments/confirm            takes the money, or issues the virtual account
+//! GET  /v1/payments/{paymentKey}       GET /v1/payments/orders/{orderId}
+//! POST /v1/payments/{paymentKey}/cancel
+//! GET  /v1/transactions?startDate&endDate&startingAfter&limit      a day's movements: see `transactions`
 //! ```
+//!
+//! The payer, whom everybody may play:
+//!
+//! ```text
+//! GET  /checkout?orderId&amount&orderName&successUrl&failUrl       a page to click through: see `checkout`
+//! POST /checkout                       its form
+//! POST /sandbox/checkout               {orderId, amount, authenticate?: true, method?: card | virtual_account}
+//! POST /sandbox/checkout/{paymentKey}  {method?}: authenticates in a window that was left open
+//! POST /sandbox/deposits/{paymentKey}  pays into the virtual account: DONE
+//! POST /sandbox/deposits/{paymentKey}/error   the bank takes it back: WAITING_FOR_DEPOSIT
+//! ```
+//!
+//! Control:
+//!
+//! ```text
+//! POST | GET | DELETE /sandbox/faults  {match: {path, orderId?, paymentKey?}, times?: 1, fault}; GET counts `struck`
+//! PUT    /sandbox/mixes/{path}         {seed, none, faults: [{name?, weight, fault}]}: each call draws one or none
+//! GET | DELETE /sandbox/mixes          GET counts `applied` a fault, and `spared`
+//! PUT | GET | DELETE /sandbox/webhooks {url, minute_ms?: 60000, answer_within_ms?: 10000}; GET counts: see `webhooks`
+//! GET    /sandbox/journal?after=N&limit=M     every effect so far
+//! GET    /sandbox/calls                how often each call of Toss's arrived
+//! GET    /sandbox/health
+//! ```
+//!
+//! A `path` is `confirm`, `cancel`, `payment` (look-ups by key or order), `transactions` or `webhook`. Faults
+//! ([`fault`]):
+//!
+//! ```text
+//! {"delay_ms": N}                            carried out and answered so much later
+//! {"hang_ms": N}                             carried out, silence, then a reset
+//! {"reset": "before" | "after"}              the connection is reset, without or with the effect
+//! {"status": S, "effect": B, "retry_after_s": N}    a gateway's 4xx or 5xx (429 too), without or with the effect
+//! {"code": "…", "http": 400, "effect": B}    any error of Toss's, without or with the effect
+//! {"wrong_amount": N}                        carried out; the answer's amounts are wrong by N
+//! {"duplicates": N}                          the call arrives N times more
+//! {"webhook": "duplicate" | "reorder" | "loss"}     at path `webhook` only
+//! ```
+//!
+//! Beside them the header `TossPayments-Test-Code` brings its code for one call, as with Toss's test keys.
 
 mod answer;
 mod book;
+mod call;
 mod carry_out;
+pub mod checkout;
 mod connection;
 mod control;
 pub mod fault;
 pub mod journal;
+pub mod mix;
+mod payer;
+mod record;
 mod render;
+pub mod transactions;
 mod v1;
+pub mod webhooks;
 
 use crate::SecretKey;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use carry_out::{Sandbox, Shared};
 use connection::{Connection, SeverableListener};
@@ -36,6 +83,7 @@ use contracts::UnixMs;
 use journal::{Journal, JournalError};
 use std::{collections::HashSet, fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::oneshot};
+use webhooks::{InvalidWebhooks, WebhookOptions, Webhooks};
 
 /// A request body larger than this is refused.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -68,6 +116,9 @@ pub enum SandboxError {
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Webhooks cannot be sent like that.
+    #[error("the sandbox's webhooks: {0}")]
+    Webhooks(#[from] InvalidWebhooks),
     /// The listener failed.
     #[error("the sandbox cannot serve: {0}")]
     Serve(#[from] std::io::Error),
@@ -82,7 +133,24 @@ pub async fn serve(
     options: SandboxOptions,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), SandboxError> {
+    serve_with_webhooks(listener, options, None, shutdown).await
+}
+
+/// Serves until `shutdown` completes, and sends webhooks from the start.
+///
+/// # Errors
+/// When the journal cannot be read or opened, the webhooks' address is none, or the listener fails.
+pub async fn serve_with_webhooks(
+    listener: TcpListener,
+    options: SandboxOptions,
+    webhooks: Option<WebhookOptions>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), SandboxError> {
     let sandbox = Arc::new(take_up(options)?);
+    if let Some(webhooks) = webhooks {
+        sandbox.shared().webhooks.send_to(webhooks)?;
+    }
+    tokio::spawn(webhooks::deliver(sandbox.clone()));
     let app = router(sandbox.clone()).into_make_service_with_connect_info::<Connection>();
     let (stopping, stopped) = oneshot::channel();
     let serving = axum::serve(SeverableListener::new(listener), app).with_graceful_shutdown(async move {
@@ -113,7 +181,9 @@ fn take_up(options: SandboxOptions) -> Result<Sandbox, JournalError> {
         book,
         journal,
         faults: fault::Faults::default(),
-        calls: carry_out::Calls::default(),
+        mixes: mix::Mixes::default(),
+        webhooks: Webhooks::default(),
+        calls: call::Calls::default(),
         processing: HashSet::new(),
         closed: false,
     };
@@ -126,9 +196,19 @@ fn router(sandbox: Arc<Sandbox>) -> Router {
         .route("/v1/payments/orders/{order_id}", get(v1::payment_by_order))
         .route("/v1/payments/{payment_key}", get(v1::payment))
         .route("/v1/payments/{payment_key}/cancel", post(v1::cancel))
+        .route("/v1/transactions", get(v1::transactions))
+        .route("/checkout", get(checkout::show).post(checkout::choose))
         .route("/sandbox/checkout", post(control::open))
         .route("/sandbox/checkout/{payment_key}", post(control::authenticate))
         .route("/sandbox/faults", post(control::add_fault).get(control::list_faults).delete(control::clear_faults))
+        .route("/sandbox/deposits/{payment_key}", post(control::deposit))
+        .route("/sandbox/deposits/{payment_key}/error", post(control::deposit_error))
+        .route("/sandbox/mixes", get(control::list_mixes).delete(control::clear_mixes))
+        .route("/sandbox/mixes/{path}", put(control::set_mix))
+        .route(
+            "/sandbox/webhooks",
+            get(control::show_webhooks).put(control::set_webhooks).delete(control::stop_webhooks),
+        )
         .route("/sandbox/journal", get(control::journal))
         .route("/sandbox/calls", get(control::calls))
         .route("/sandbox/health", get(|| async { "ok" }))

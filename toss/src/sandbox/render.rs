@@ -1,9 +1,16 @@
 //! A payment in Toss's JSON.
 
-use super::book::{CancelRecord, Record, Stage};
+use super::record::{Account, CancelRecord, Record, Stage};
 use contracts::UnixMs;
 use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::offset};
+use time::{
+    OffsetDateTime,
+    format_description::well_known::Rfc3339,
+    macros::{format_description, offset},
+};
+
+/// Whose payments these are.
+pub(super) const MERCHANT: &str = "tosspayments";
 
 /// The Payment object, as of `now`.
 pub(super) fn payment(record: &Record, now: UnixMs) -> Value {
@@ -16,18 +23,30 @@ pub(super) fn payment(record: &Record, now: UnixMs) -> Value {
         _ => Value::Null,
     };
     let supplied = without_vat(record.amount.0);
+    let issued = record.account.as_ref().filter(|account| account.issued_at.is_some());
     json!({
-        "mId": "tosspayments", "version": "2022-11-16", "paymentKey": record.payment_key,
+        "mId": MERCHANT, "version": "2022-11-16", "paymentKey": record.payment_key,
         "type": "NORMAL", "orderId": record.order_id, "orderName": "CHARGE_POINT", "currency": "KRW", "country": "KR",
-        "method": "카드", "totalAmount": record.amount, "balanceAmount": record.balance(),
+        "method": method(record), "totalAmount": record.amount, "balanceAmount": record.balance(),
         "suppliedAmount": supplied, "vat": record.amount.0 - supplied, "taxFreeAmount": 0,
         "status": record.status(now), "requestedAt": seoul(record.opened_at), "approvedAt": approved_at,
-        "lastTransactionKey": record.cancels.last().map(|cancel| cancel.transaction_key.as_str()),
+        "lastTransactionKey": record.last_transaction_key,
         "useEscrow": false, "cultureExpense": false, "isPartialCancelable": true,
-        "card": card(record), "virtualAccount": null, "transfer": null, "mobilePhone": null, "easyPay": null,
-        "cancels": cancels(record), "secret": null, "failure": failure,
-        "receipt": {"url": format!("https://dashboard.tosspayments.com/receipt/{}", record.payment_key)},
+        "card": if record.account.is_none() { card(record) } else { Value::Null },
+        "virtualAccount": issued.map(|account| virtual_account(account, now)),
+        "transfer": null, "mobilePhone": null, "easyPay": null,
+        "cancels": cancels(record), "secret": issued.map(|account| account.secret.as_str()), "failure": failure,
+        "receipt": {"url": receipt_url(&record.payment_key)},
     })
+}
+
+/// How it is paid, in Toss's words.
+pub(super) fn method(record: &Record) -> &'static str {
+    if record.account.is_some() { "가상계좌" } else { "카드" }
+}
+
+pub(super) fn receipt_url(payment_key: &str) -> String {
+    format!("https://dashboard.tosspayments.com/receipt/{payment_key}")
 }
 
 fn card(record: &Record) -> Value {
@@ -35,6 +54,14 @@ fn card(record: &Record) -> Value {
         "amount": record.amount, "issuerCode": "61", "acquirerCode": "31", "number": "12345678****000*",
         "installmentPlanMonths": 0, "approveNo": "00000000", "useCardPoint": false, "cardType": "신용",
         "ownerType": "개인", "acquireStatus": "READY", "isInterestFree": false, "interestPayer": null,
+    })
+}
+
+fn virtual_account(account: &Account, now: UnixMs) -> Value {
+    json!({
+        "accountType": "일반", "accountNumber": account.number, "bankCode": "20", "customerName": "박토스",
+        "dueDate": account.due_at().map(seoul), "expired": account.is_overdue(now),
+        "settlementStatus": "INCOMPLETED", "refundStatus": "NONE", "refundReceiveAccount": null,
     })
 }
 
@@ -57,10 +84,19 @@ fn without_vat(amount: i64) -> i64 {
 }
 
 /// `2024-02-13T12:17:57+09:00`.
-fn seoul(at: UnixMs) -> String {
+pub(super) fn seoul(at: UnixMs) -> String {
     OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1000))
         .ok()
         .and_then(|time| time.to_offset(offset!(+9)).format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+/// `2024-02-13T12:17:57.000000`: Seoul's time too, as Toss's webhooks have it.
+pub(super) fn seoul_without_offset(at: UnixMs) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
+        .ok()
+        .and_then(|time| time.to_offset(offset!(+9)).format(format).ok())
         .unwrap_or_default()
 }
 
@@ -71,6 +107,7 @@ mod tests {
     #[test]
     fn times_are_written_for_seoul_and_tax_adds_up() {
         assert_eq!(seoul(UnixMs(1_707_794_277_999)), "2024-02-13T12:17:57+09:00");
+        assert_eq!(seoul_without_offset(UnixMs(1_707_794_277_999)), "2024-02-13T12:17:57.999000");
         assert_eq!(without_vat(11_000), 10_000);
         assert_eq!(without_vat(1_000), 909);
     }

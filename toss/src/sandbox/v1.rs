@@ -2,13 +2,16 @@
 
 use super::{
     answer::Refuse,
-    carry_out::{Call, Endpoint, Reaction, Sandbox, Work},
+    call::{Call, CancelRequest, Endpoint, Work},
+    carry_out::{Reaction, Sandbox},
     connection::Connection,
+    record::RefundAccount,
+    transactions::QueryText,
 };
 use crate::client::MAX_CANCEL_REASON_LENGTH;
 use axum::{
     body::Bytes,
-    extract::{ConnectInfo, OriginalUri, Path, State},
+    extract::{ConnectInfo, OriginalUri, Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, header::AUTHORIZATION},
     response::{IntoResponse, Response},
 };
@@ -31,6 +34,35 @@ struct CancelBody {
     cancel_reason: String,
     #[serde(default)]
     cancel_amount: Option<Won>,
+    #[serde(default)]
+    refund_receive_account: Option<RefundAccountBody>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RefundAccountBody {
+    bank: String,
+    account_number: String,
+    holder_name: String,
+}
+
+impl RefundAccountBody {
+    /// What the refund depends on, and nothing that says whose account it is.
+    fn judge(&self) -> RefundAccount {
+        if self.bank.is_empty() {
+            RefundAccount::WithoutBank
+        } else if self.account_number.is_empty() || !self.account_number.bytes().all(|b| b.is_ascii_digit()) {
+            RefundAccount::WithoutNumber
+        } else if self.holder_name.is_empty() {
+            RefundAccount::WithoutHolder
+        } else {
+            RefundAccount::Good
+        }
+    }
+}
+
+fn malformed(endpoint: Endpoint) -> Work {
+    Work::Malformed { endpoint, refuse: Refuse::invalid_request() }
 }
 
 /// `POST /v1/payments/confirm`
@@ -43,7 +75,7 @@ pub(super) async fn confirm(
 ) -> Response {
     let work = match serde_json::from_slice(&body) {
         Ok(ConfirmBody { payment_key, order_id, amount }) => Work::Confirm { payment_key, order_id, amount },
-        Err(_) => Work::Malformed { endpoint: Endpoint::Confirm },
+        Err(_) => malformed(Endpoint::Confirm),
     };
     answer(sandbox, &connection, call(work, uri.path(), &headers), &headers).await
 }
@@ -58,12 +90,13 @@ pub(super) async fn cancel(
     body: Bytes,
 ) -> Response {
     let work = match serde_json::from_slice(&body) {
-        Ok(CancelBody { cancel_reason: reason, cancel_amount: amount })
+        Ok(CancelBody { cancel_reason: reason, cancel_amount: amount, refund_receive_account: account })
             if (1..=MAX_CANCEL_REASON_LENGTH).contains(&reason.chars().count()) =>
         {
-            Work::Cancel { payment_key, reason, amount }
+            let refund_account = account.map_or(RefundAccount::None, |account| account.judge());
+            Work::Cancel(CancelRequest { payment_key, reason, amount, refund_account })
         }
-        _ => Work::Malformed { endpoint: Endpoint::Cancel },
+        _ => malformed(Endpoint::Cancel),
     };
     answer(sandbox, &connection, call(work, uri.path(), &headers), &headers).await
 }
@@ -89,6 +122,21 @@ pub(super) async fn payment_by_order(
     headers: HeaderMap,
 ) -> Response {
     let call = Call { idempotency_key: None, ..call(Work::LookUpOrder { order_id }, uri.path(), &headers) };
+    answer(sandbox, &connection, call, &headers).await
+}
+
+/// `GET /v1/transactions`
+pub(super) async fn transactions(
+    State(sandbox): State<Arc<Sandbox>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    OriginalUri(uri): OriginalUri,
+    query: Result<Query<QueryText>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let query = query.map_err(|_| Refuse::invalid_request()).and_then(|Query(text)| text.read());
+    let work =
+        query.map_or_else(|refuse| Work::Malformed { endpoint: Endpoint::Transactions, refuse }, Work::Transactions);
+    let call = Call { idempotency_key: None, ..call(work, uri.path(), &headers) };
     answer(sandbox, &connection, call, &headers).await
 }
 

@@ -166,3 +166,98 @@ async fn a_hanging_request_does_not_hold_the_shutdown_up() {
     assert_eq!(kind(hanging.await.unwrap()), NoAnswerKind::Reset);
     assert_eq!(stage.struck().await, [0; 0], "faults do not outlive the process");
 }
+
+#[tokio::test]
+async fn a_wrong_amount_is_told_once_and_the_right_one_is_bound() {
+    let stage = Stage::new().await;
+    let paid = stage.checkout(1_000).await;
+    stage.fault("confirm", &paid.order_id, 1, json!({"wrong_amount": -1})).await;
+    stage.fault("payment", &paid.order_id, 1, json!({"wrong_amount": 50})).await;
+    let confirm = async || stage.client.confirm(&paid.payment_key, &paid.order_id, paid.amount, "k").await.unwrap();
+    let wrong = confirm().await;
+    assert_eq!((wrong.status, wrong.total_amount, wrong.balance_amount), (PaymentStatus::Done, Won(999), Won(999)));
+    assert_eq!(confirm().await.total_amount, Won(1_000));
+    let shown = async || stage.client.payment(&paid.payment_key).await.unwrap().total_amount;
+    assert_eq!((shown().await, shown().await), (Won(1_050), Won(1_000)));
+    assert_eq!(stage.struck().await, [1, 1]);
+}
+
+#[tokio::test]
+async fn a_duplicated_call_happens_once_under_a_key_and_again_without() {
+    let stage = Stage::new().await;
+    let paid = stage.paid(1_000).await;
+    stage.fault("cancel", &paid.order_id, 2, json!({"duplicates": 2})).await;
+    let once = stage.client.cancel(&paid.payment_key, "leg", Won(100), "leg").await.unwrap();
+    assert_eq!(once.balance_amount, Won(900));
+    let path = format!("/v1/payments/{}/cancel", paid.payment_key);
+    let body = json!({"cancelReason": "leg", "cancelAmount": 100});
+    let (status, thrice) = stage.toss("POST", &path, body, None).await;
+    assert_eq!((status, &thrice["balanceAmount"]), (200, &json!(600)), "nothing protects it");
+
+    let twice = stage.checkout(500).await;
+    stage.fault("confirm", &twice.order_id, 1, json!({"duplicates": 1})).await;
+    let body = json!({"paymentKey": twice.payment_key, "orderId": twice.order_id, "amount": 500});
+    let (status, refused) = stage.toss("POST", "/v1/payments/confirm", body, None).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("ALREADY_PROCESSED_PAYMENT")));
+    assert_eq!(stage.struck().await, [2, 1]);
+}
+
+#[tokio::test]
+async fn a_mix_is_drawn_by_its_seed_and_says_what_it_did() {
+    let stage = Stage::new().await;
+    let mix = json!({"seed": 7, "none": 50, "faults": [
+        {"weight": 20, "fault": {"status": 429, "retry_after_s": 3}},
+        {"name": "lost answer", "weight": 20, "fault": {"reset": "after"}},
+        {"weight": 10, "fault": {"code": "PROVIDER_ERROR", "effect": true}},
+    ]});
+    let storm = async || {
+        let (status, answer) = stage.ask("PUT", "/sandbox/mixes/confirm", mix.clone()).await;
+        assert_eq!(status, 204, "{answer}");
+        let mut ends = Vec::new();
+        for _ in 0..60 {
+            let paid = stage.checkout(1_000).await;
+            let result = stage.client.confirm(&paid.payment_key, &paid.order_id, paid.amount, &paid.order_id).await;
+            ends.push(match result {
+                Ok(_) => "done".to_owned(),
+                Err(CallError::Refused(refusal)) => refusal.code,
+                Err(CallError::NoAnswer { kind, .. }) => kind.to_string(),
+            });
+        }
+        (ends, stage.ask("GET", "/sandbox/mixes", Value::Null).await.1["mixes"]["confirm"].clone())
+    };
+    let (ends, counted) = storm().await;
+    let count = |end: &str| json!(ends.iter().filter(|found| *found == end).count());
+    assert_eq!((&counted["spared"], &counted["seed"]), (&count("done"), &json!(7)));
+    for (fault, (name, end)) in counted["faults"].as_array().unwrap().iter().zip([
+        ("status_429", "HTTP_429"),
+        ("lost answer", "reset"),
+        ("PROVIDER_ERROR_with_effect", "PROVIDER_ERROR"),
+    ]) {
+        assert_eq!((&fault["name"], &fault["applied"]), (&json!(name), &count(end)));
+        assert!(fault["applied"].as_u64().unwrap() > 0, "{counted}");
+    }
+    assert_eq!(storm().await, (ends, counted), "the same seed, the same storm");
+    assert_eq!(stage.ask("DELETE", "/sandbox/mixes", Value::Null).await.0, 204);
+    assert_eq!(stage.ask("GET", "/sandbox/mixes", Value::Null).await.1, json!({"mixes": {}}));
+}
+
+#[tokio::test]
+async fn a_fault_asked_for_by_name_comes_before_the_mix_and_wrong_mixes_are_refused() {
+    let stage = Stage::new().await;
+    let always = json!({"seed": 1, "none": 0, "faults": [{"weight": 1, "fault": {"status": 503}}]});
+    assert_eq!(stage.ask("PUT", "/sandbox/mixes/payment", always.clone()).await.0, 204);
+    let paid = stage.paid(1_000).await;
+    stage.fault("payment", &paid.order_id, 1, json!({"code": "UNKNOWN_PAYMENT_ERROR"})).await;
+    assert_eq!(code(stage.client.payment(&paid.payment_key).await), "UNKNOWN_PAYMENT_ERROR");
+    assert_eq!(code(stage.client.payment(&paid.payment_key).await), "HTTP_503");
+    for (path, mix) in [
+        ("nowhere", always.clone()),
+        ("webhook", always.clone()),
+        ("confirm", json!({"seed": 1, "none": 0, "faults": []})),
+        ("confirm", json!({"seed": 1, "none": 1, "faults": [{"weight": 1, "fault": {"webhook": "loss"}}]})),
+        ("confirm", json!({"seed": 1, "none": 1})),
+    ] {
+        let (status, answer) = stage.ask("PUT", &format!("/sandbox/mixes/{path}"), mix.clone()).await;
+        assert_eq!(status, 400, "{path} {mix} {answer}");
+    }
+}

@@ -1,5 +1,6 @@
 //! A sandbox of a test's own, a client for it, and the payer's part.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use contracts::{UnixMs, Won};
 use serde_json::{Value, json};
 use std::{
@@ -13,7 +14,7 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use toss::{
-    CallError, Client, ClientOptions, Refusal, SecretKey,
+    CallError, Client, ClientOptions, Payment, Refusal, SecretKey,
     sandbox::{SandboxOptions, journal::Entry, serve},
 };
 
@@ -121,6 +122,40 @@ impl Stage {
         let key = format!("paid-{}", paid.order_id);
         self.client.confirm(&paid.payment_key, &paid.order_id, paid.amount, &key).await.unwrap();
         paid
+    }
+
+    /// A payer who wants to pay into a virtual account.
+    pub async fn account(&self, amount: i64) -> Authenticated {
+        let order_id = self.next_order();
+        let body = json!({"orderId": order_id, "amount": amount, "method": "virtual_account"});
+        let (status, redirect) = self.ask("POST", "/sandbox/checkout", body).await;
+        assert_eq!(status, 200, "{redirect}");
+        let payment_key = redirect["paymentKey"].as_str().unwrap().to_owned();
+        Authenticated { payment_key, order_id, amount: Won(amount) }
+    }
+
+    /// A virtual account that was issued; and the payment, as Toss told it.
+    pub async fn waiting(&self, amount: i64) -> (Authenticated, Payment) {
+        let waiting = self.account(amount).await;
+        let key = format!("issued-{}", waiting.order_id);
+        let payment = self.client.confirm(&waiting.payment_key, &waiting.order_id, waiting.amount, &key).await.unwrap();
+        (waiting, payment)
+    }
+
+    /// A virtual account that somebody paid into.
+    pub async fn deposited(&self, amount: i64) -> Authenticated {
+        let (paid, _) = self.waiting(amount).await;
+        let path = format!("/sandbox/deposits/{}", paid.payment_key);
+        assert_eq!(self.ask("POST", &path, Value::Null).await, (200, json!({"status": "DONE"})));
+        paid
+    }
+
+    /// A call of Toss's, as any HTTP client would make it.
+    pub async fn toss(&self, method: &str, path: &str, body: Value, idempotency_key: Option<&str>) -> (u16, Value) {
+        let authorization = format!("Basic {}", STANDARD.encode(format!("{SECRET}:")));
+        let mut headers = vec![("authorization", authorization.as_str())];
+        headers.extend(idempotency_key.map(|key| ("idempotency-key", key)));
+        self.ask_with(method, path, &body.to_string(), &headers).await
     }
 
     pub async fn fault(&self, path: &str, order_id: &str, times: u32, fault: Value) {

@@ -1,11 +1,14 @@
-//! Statements that both stores use inside their transactions: balances, ledger entries, events, outcomes.
+//! Statements that both stores use inside their transactions: balances, debts, ledger entries, events, outcomes.
 
 use super::{invalid, user_id};
 use contracts::{
     CommandId, CommandState, Envelope, Event, Outcome, ResultCode, UnixMs, UserId, Won, event::Caused,
     topology::EVENTS_EXCHANGE,
 };
-use domain::ledger::{Balance, Transfer};
+use domain::{
+    ledger::{Balance, Transfer},
+    refund::leg::KEY_LIFETIME_MS,
+};
 use sqlx::MySqlConnection;
 
 /// How `envelope` ends: `done` with code 0, else `rejected`.
@@ -17,6 +20,11 @@ pub(crate) fn ended(envelope: &Envelope, code: ResultCode, data: serde_json::Val
 /// Whether nobody wants it any more. What has begun is carried on nevertheless.
 pub(crate) fn is_expired(envelope: &Envelope, now: UnixMs) -> bool {
     envelope.valid_until.is_some_and(|until| now >= until)
+}
+
+/// Whether it is so old that nobody can still mean it: a dead letter, replayed when no key at Toss protects any more.
+pub(crate) fn is_stale(envelope: &Envelope, now: UnixMs) -> bool {
+    now.ms_since(envelope.accepted_at) >= KEY_LIFETIME_MS
 }
 
 /// Locks and reads the points of a user whose money is in work, who therefore cannot have left.
@@ -50,6 +58,43 @@ pub(crate) async fn write_balance(
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// What a user owes us. Stays so until the caller commits, where the caller holds the user's balance.
+pub(crate) async fn debt(connection: &mut MySqlConnection, user: UserId) -> Result<Won, sqlx::Error> {
+    let owed = sqlx::query_scalar!("SELECT amount FROM receivables WHERE user_id = ?", user_id(user))
+        .fetch_optional(connection)
+        .await?;
+    Ok(owed.map_or(Won::ZERO, Won))
+}
+
+/// Changes what a user owes us by `more`, which is negative where they repaid.
+pub(crate) async fn add_debt(
+    connection: &mut MySqlConnection,
+    user: UserId,
+    more: Won,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    if more == Won::ZERO {
+        return Ok(());
+    }
+    let change = if more > Won::ZERO {
+        sqlx::query!(
+            "INSERT INTO receivables (user_id, amount, updated_at_ms) VALUES (?, ?, ?)
+             ON DUPLICATE KEY UPDATE amount = amount + VALUES(amount), updated_at_ms = VALUES(updated_at_ms)",
+            user_id(user),
+            more.0,
+            now.0
+        )
+    } else {
+        sqlx::query!(
+            "UPDATE receivables SET amount = amount + ?, updated_at_ms = ? WHERE user_id = ?",
+            more.0,
+            now.0,
+            user_id(user)
+        )
+    };
+    change.execute(connection).await.map(drop)
 }
 
 /// Books a transfer's entries.

@@ -1,20 +1,33 @@
 //! Taking messages: one connection, at most `prefetch` commands at once, none while the gate to Toss is shut.
 //!
+//! When the gate has opened again, a crew whose commands all call Toss begins with one at a time, takes many more
+//! messages than that, and carries those out first whose deadline is nearest. Nearest of what it has taken: a queue of
+//! RabbitMQ's cannot be sorted, so an urgent command behind a longer backlog than all crews' windows together waits
+//! until they have come to it. Commands wait on the queue in the order in which they were accepted, which is nearly the
+//! order of their deadlines; what came back over the retry ladder is what the window is for.
+//!
 //! Whatever breaks, the crew lets go of everything (the broker gives the unacked messages to the next one), waits a
 //! growing moment, and rebuilds; the database first, for without it nothing may be taken.
 
-use super::{CarryOut, Crew, Fault};
+use super::{CarryOut, Crew, Fault, settle::Arrived};
+use contracts::UnixMs;
 use futures_util::StreamExt;
 use platform::{
     database,
     pause::Pauses,
-    rabbitmq::{ConsumerError, ConsumingConnection, Delivered, PublishError},
+    rabbitmq::{ConsumerError, ConsumingConnection, Delivered, Deliveries, PublishError, Subscription},
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 
 /// A crew with nothing to do looks this often at its connections and at the gate.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// One that waits for the gate to open looks this often.
+const WAIT_FOR_GATE: Duration = Duration::from_millis(100);
+/// After an outage so many times `prefetch` are taken, to find the nearest deadlines among them.
+const DEADLINE_WINDOW: u16 = 16;
+/// How long messages are gathered before the first of them is chosen.
+const GATHER: Duration = Duration::from_millis(200);
 /// What commands in hand get, beyond a call's own limits, when a life ends.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
 
@@ -35,26 +48,39 @@ pub(super) enum LifeError {
     Fault(#[from] Fault),
 }
 
-/// How much is taken.
+/// Messages that were taken and not begun, nearest deadline first. The tag tells those of one instant apart.
+type Waiting = BTreeMap<(UnixMs, u64), Arrived>;
+
+/// Commands under way.
+type InHand = JoinSet<Result<(), LifeError>>;
+
+/// How many messages are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Appetite {
-    /// Up to `prefetch` at once.
-    Full,
-    /// One, to see whether Toss is back.
-    OneProbe,
+enum Window {
+    /// No more than are carried out at once: whatever else there is may go to other crews.
+    Narrow,
+    /// Many more.
+    Wide,
 }
 
 /// Why a subscription was left.
 #[derive(Debug, PartialEq, Eq)]
 enum Left {
     Shutdown,
-    /// The gate has moved, or the one probe is done.
+    /// The gate has moved.
     LookAgain,
 }
 
 impl<H: CarryOut> Crew<H> {
     /// Runs until shutdown.
     pub(crate) async fn run(self: Arc<Self>) {
+        tokio::select! {
+            () = self.work() => (),
+            () = self.gate.watch() => (),
+        }
+    }
+
+    async fn work(self: &Arc<Self>) {
         let role = H::ROLE.as_str();
         let mut pauses = Pauses::new();
         while !self.foundation.shutdown.is_requested() {
@@ -89,22 +115,17 @@ impl<H: CarryOut> Crew<H> {
         let name = format!("{} {}", foundation.name, H::ROLE);
         let connection = ConsumingConnection::open(&foundation.config.rabbitmq, &name).await?;
         tracing::info!(role = H::ROLE.as_str(), "the crew is up");
+        // What others have found out holds for this crew too.
+        self.gate.look().await;
         loop {
-            let appetite = if !H::STOPS_WITH_TOSS || self.gate.is_open() {
-                Appetite::Full
-            } else if let shut_for_ms @ 1.. = self.gate.shut_for_ms() {
-                let pause = LOOK_EVERY.min(Duration::from_millis(shut_for_ms.unsigned_abs()));
-                if !foundation.shutdown.sleep(pause).await {
+            if H::STOPS_WITH_TOSS && !self.gate.is_open() {
+                if !foundation.shutdown.sleep(WAIT_FOR_GATE).await {
                     return Ok(());
                 }
                 if !connection.is_connected() {
                     return Err(ConsumerError::TimedOut("heartbeats").into());
                 }
-                continue;
-            } else {
-                Appetite::OneProbe
-            };
-            if self.consume(&connection, appetite).await? == Left::Shutdown {
+            } else if self.consume(&connection).await? == Left::Shutdown {
                 return Ok(());
             }
         }
@@ -112,19 +133,27 @@ impl<H: CarryOut> Crew<H> {
 
     /// Takes messages until there is a reason to stop; then waits for those in hand, and closes the channel, which gives
     /// back what was sent here but not begun.
-    async fn consume(
-        self: &Arc<Self>,
-        connection: &ConsumingConnection,
-        appetite: Appetite,
-    ) -> Result<Left, LifeError> {
-        let prefetch = match appetite {
-            Appetite::Full => self.foundation.config.payment_worker.prefetch,
-            Appetite::OneProbe => 1,
+    async fn consume(self: &Arc<Self>, connection: &ConsumingConnection) -> Result<Left, LifeError> {
+        let prefetch = self.foundation.config.payment_worker.prefetch;
+        let window = if H::STOPS_WITH_TOSS && self.gate.is_ramping() { Window::Wide } else { Window::Narrow };
+        let taken = match window {
+            Window::Narrow => prefetch,
+            Window::Wide => prefetch.saturating_mul(DEADLINE_WINDOW),
         };
-        let (subscription, mut deliveries) = connection.subscribe(H::ROLE.as_str(), prefetch).await?;
+        let (subscription, mut deliveries) = connection.subscribe(H::ROLE.as_str(), taken).await?;
         let subscription = Arc::new(subscription);
-        let mut in_hand: JoinSet<Result<(), LifeError>> = JoinSet::new();
+        let mut waiting = Waiting::new();
+        if window == Window::Wide {
+            gather::<H>(&mut deliveries, &mut waiting).await?;
+        }
+        let mut in_hand = InHand::new();
         let left = loop {
+            self.begin_nearest(&mut waiting, &mut in_hand, &subscription);
+            // Once everything goes at its usual pace, what was taken is done in its order, and the rest given back.
+            let is_done = window == Window::Wide && !self.gate.is_ramping();
+            if is_done && waiting.is_empty() && in_hand.is_empty() {
+                break Ok(Left::LookAgain);
+            }
             tokio::select! {
                 biased;
                 () = self.foundation.shutdown.requested() => break Ok(Left::Shutdown),
@@ -132,15 +161,9 @@ impl<H: CarryOut> Crew<H> {
                     if let Err(error) = flat(done) {
                         break Err(error);
                     }
-                    if appetite == Appetite::OneProbe {
-                        break Ok(Left::LookAgain);
-                    }
                 }
-                next = deliveries.next(), if in_hand.len() < usize::from(prefetch) => match delivered(next) {
-                    Ok(delivered) => {
-                        let (crew, subscription) = (self.clone(), subscription.clone());
-                        in_hand.spawn(async move { crew.handle(delivered, &subscription).await });
-                    }
+                next = deliveries.next(), if !is_done && waiting.len() < usize::from(taken) => match delivered(next) {
+                    Ok(delivered) => wait::<H>(&mut waiting, delivered),
                     Err(error) => break Err(error),
                 },
                 () = tokio::time::sleep(LOOK_EVERY) => {
@@ -149,7 +172,7 @@ impl<H: CarryOut> Crew<H> {
                     }
                 }
             }
-            if H::STOPS_WITH_TOSS && appetite == Appetite::Full && !self.gate.is_open() {
+            if H::STOPS_WITH_TOSS && !self.gate.is_open() {
                 tracing::warn!(role = H::ROLE.as_str(), "nothing more is taken until Toss is back");
                 break Ok(Left::LookAgain);
             }
@@ -159,12 +182,20 @@ impl<H: CarryOut> Crew<H> {
         Ok(left)
     }
 
+    /// Begins as many of those that wait as may be under way, nearest deadline first.
+    fn begin_nearest(self: &Arc<Self>, waiting: &mut Waiting, in_hand: &mut InHand, subscription: &Arc<Subscription>) {
+        let prefetch = usize::from(self.foundation.config.payment_worker.prefetch);
+        let most = if H::STOPS_WITH_TOSS { self.gate.allowed().min(prefetch) } else { prefetch };
+        while in_hand.len() < most
+            && let Some((_, arrived)) = waiting.pop_first()
+        {
+            let (crew, subscription) = (self.clone(), subscription.clone());
+            in_hand.spawn(async move { crew.handle(arrived, &subscription).await });
+        }
+    }
+
     /// Lets the commands in hand finish. The first error counts.
-    async fn drain(
-        &self,
-        in_hand: &mut JoinSet<Result<(), LifeError>>,
-        mut left: Result<Left, LifeError>,
-    ) -> Result<Left, LifeError> {
+    async fn drain(&self, in_hand: &mut InHand, mut left: Result<Left, LifeError>) -> Result<Left, LifeError> {
         let toss = &self.foundation.config.toss;
         let limit = Duration::from_millis(toss.connect_timeout_ms.saturating_add(toss.read_timeout_ms)) + DRAIN_SLACK;
         let drained = tokio::time::timeout(limit, async {
@@ -190,4 +221,20 @@ fn delivered(next: Option<Result<Delivered, ConsumerError>>) -> Result<Delivered
         Some(delivered) => Ok(delivered?),
         None => Err(ConsumerError::Ended("the crew's".into()).into()),
     }
+}
+
+/// What is there at once.
+async fn gather<H: CarryOut>(deliveries: &mut Deliveries, waiting: &mut Waiting) -> Result<(), LifeError> {
+    let end = Instant::now() + GATHER;
+    while let Ok(next) = tokio::time::timeout_at(end, deliveries.next()).await {
+        wait::<H>(waiting, delivered(next)?);
+    }
+    Ok(())
+}
+
+fn wait<H: CarryOut>(waiting: &mut Waiting, delivered: Delivered) {
+    let arrived = Arrived::read(delivered, H::ROLE);
+    // What cannot be read is set aside at once.
+    let deadline = arrived.content.as_ref().map_or(UnixMs(0), H::deadline);
+    waiting.insert((deadline, arrived.delivery.delivery_tag), arrived);
 }

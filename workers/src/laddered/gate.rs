@@ -1,22 +1,44 @@
-//! The gate to Toss: every call of this process passes here, and none while the circuit breaker is open.
+//! The gate to Toss: every call of a role in this process passes here, none while the fleet's circuit breaker is open.
 //!
-//! Promises: a call that was let pass is reported, also when it is cancelled half-way. Refused keys (our configuration
-//! is wrong) shut the gate too, and raise an alarm until a call succeeds.
-//! Doesn't: queue anybody up. Whoever finds the gate shut comes later; the crew stops consuming meanwhile.
+//! ```text
+//!  call ─► may I? ─ no: Shut ─► comes later, uncounted
+//!           │ yes                                        the fleet's row in MySQL
+//!           ▼                                             ▲            │
+//!          Toss ─► well: counted here ───── at each look ─┤            │ at each look, and whenever something is told
+//!                ├ failed or slow: ─── told at once ──────┤            ▼
+//!                ├ 429 with Retry-After: told at once ────┘      what is known here ─► may I?
+//!                └ our keys are refused: this process stops, the fleet goes on
+//! ```
+//! Promises: no call begins later than a tenth of a second after the row forbade it. What failed or is slow is told
+//! before its caller goes on, who therefore knows whether the breaker has opened. A slow call is told when it becomes
+//! slow, not when it ends. After an outage the calls of this process begin with one at a time. Refused keys raise an
+//! alarm until Toss takes them.
+//! Doesn't: queue anybody up, or write to the row for each good call. While MySQL is away, what was last known goes on
+//! to hold, together with what is heard here.
 
-use super::Foundation;
-use domain::breaker::{Admission, Breaker, Phase, Policy, Sample};
+use super::{
+    Foundation,
+    health::{Health, count, health},
+    shared_breaker::{Changed, SharedBreaker, word},
+};
+use contracts::UnixMs;
+use domain::breaker::{CLOCKS_AGREE_WITHIN_MS, Keys, Phase, Policy, Ramp, State, Tally};
 use platform::Clock;
 use std::{
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use toss::{CallError, Payment};
 
 /// The longest pause between two probes.
 const MAX_PAUSE_MS: i64 = 60_000;
-/// What a call may take beyond its configured limits before its probe is taken for lost.
-const PROBE_SLACK_MS: i64 = 5_000;
+/// No longer than this does a `Retry-After` stop the fleet.
+const MAX_ASKED_MS: i64 = 600_000;
+/// A call is made only if the row was looked at so lately, where it can be reached.
+const FRESH: Duration = Duration::from_millis(100);
+/// No call waits longer than this for the row before it begins.
+pub(crate) const ENTRY_LIMIT: Duration = Duration::from_millis(500);
 
 /// The gate is shut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,37 +46,53 @@ pub(crate) struct Shut;
 
 /// See the module's words.
 pub(crate) struct Gate {
-    breaker: Mutex<Breaker>,
-    clock: Clock,
-    role: &'static str,
+    pub(super) shared: SharedBreaker,
+    pub(super) policy: Policy,
+    pub(super) slow_after: Duration,
+    known: Mutex<Known>,
+    /// One conversation with the row at a time, or an older answer would overwrite a newer one.
+    pub(super) conversation: tokio::sync::Mutex<()>,
+    pub(super) toss: toss::Client,
+    pub(super) clock: Clock,
+    pub(super) role: &'static str,
 }
 
-/// What a call's answer says about Toss, and about us.
-enum Health {
-    Good,
-    Bad,
-    OurConfiguration,
+/// What this process knows.
+pub(super) struct Known {
+    pub(super) state: State,
+    /// When the row said so.
+    looked_at: Option<Instant>,
+    pub(super) keys: Keys,
+    pub(super) ramp: Ramp,
+    /// Calls at this moment.
+    under_way: usize,
+    /// How calls went that the row does not know of yet.
+    news: Tally,
 }
 
 impl Gate {
-    pub(crate) fn new(foundation: &Foundation, role: &'static str) -> Self {
-        let (worker, toss) = (&foundation.config.payment_worker, &foundation.config.toss);
-        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-        let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        let policy = Policy {
-            window_calls: count(worker.breaker_window_calls),
-            minimum_calls: count(worker.breaker_min_calls),
-            failed_percent: count(worker.breaker_failure_percent),
-            slow_percent: count(worker.breaker_failure_percent),
-            slow_after_ms: ms(worker.breaker_slow_call_ms),
-            open_ms: ms(worker.breaker_pause_ms),
-            max_open_ms: MAX_PAUSE_MS.max(ms(worker.breaker_pause_ms)),
-            probe_timeout_ms: ms(toss.connect_timeout_ms)
-                .saturating_add(ms(toss.read_timeout_ms))
-                .saturating_add(PROBE_SLACK_MS),
+    pub(crate) fn new(foundation: &Foundation, toss: toss::Client, role: &'static str) -> Self {
+        let config = &foundation.config;
+        let statement_limit = Duration::from_millis(config.database.statement_timeout_ms);
+        let known = Known {
+            state: State::NEW,
+            looked_at: None,
+            keys: Keys::default(),
+            ramp: Ramp::climbed(usize::from(config.payment_worker.prefetch)),
+            under_way: 0,
+            news: Tally::NONE,
         };
-        let gate = Self { breaker: Mutex::new(Breaker::new(policy)), clock: foundation.clock.clone(), role };
-        gate.show(&gate.breaker());
+        let gate = Self {
+            shared: SharedBreaker::new(foundation.database.clone(), statement_limit, &foundation.name),
+            policy: policy(config),
+            slow_after: Duration::from_millis(config.payment_worker.breaker_slow_call_ms),
+            known: Mutex::new(known),
+            conversation: tokio::sync::Mutex::new(()),
+            toss,
+            clock: foundation.clock.clone(),
+            role,
+        };
+        gate.show(&gate.known());
         gate
     }
 
@@ -64,103 +102,215 @@ impl Gate {
         what: &'static str,
         call: impl Future<Output = Result<Payment, CallError>>,
     ) -> Result<Result<Payment, CallError>, Shut> {
-        let admission = self.breaker().admit(self.clock.now());
-        if matches!(admission, Admission::NotBefore(_)) {
-            return Err(Shut);
+        if tokio::time::timeout(ENTRY_LIMIT, self.look_if_stale()).await.is_err() {
+            tracing::warn!(role = self.role, "the circuit breaker's row is slow; what was last known must do");
         }
-        let mut pass = Pass { gate: self, admission: Some(admission) };
+        let _place = self.enter()?;
         let started = Instant::now();
-        let answer = call.await;
-        pass.admission = None;
-        self.report(admission, &answer, started);
-        let result = match &answer {
-            Ok(_) => "ok",
-            Err(CallError::NoAnswer { kind, .. }) => kind.as_str(),
-            Err(CallError::Refused(_)) => "refused",
+        let mut call = pin!(call);
+        let (answer, was_slow) = match tokio::time::timeout(self.slow_after, &mut call).await {
+            Ok(answer) => (answer, false),
+            Err(_) => (tokio::join!(call, self.tell(Tally::SLOW)).0, true),
         };
-        metrics::counter!("gream_toss_calls_total", "call" => what, "result" => result).increment(1);
-        metrics::histogram!("gream_toss_call_seconds", "call" => what).record(started.elapsed().as_secs_f64());
+        count(what, &answer, started);
+        self.heed(health(&answer), was_slow).await;
         Ok(answer)
     }
 
-    fn report(&self, admission: Admission, answer: &Result<Payment, CallError>, started: Instant) {
-        let took_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let now = self.clock.now();
-        let mut breaker = self.breaker();
-        let before = breaker.phase();
-        match health(answer) {
-            Health::OurConfiguration => {
-                breaker.trip(now);
-                metrics::gauge!("gream_toss_configuration_alarm", "role" => self.role).set(1.0);
-                tracing::error!(
-                    role = self.role,
-                    "Toss refuses our keys: correct toss.secret_key and restart; commands wait meanwhile"
-                );
+    /// Draws the conclusions from an answer.
+    async fn heed(&self, health: Health, was_slow: bool) {
+        match (health, was_slow) {
+            (Health::Well, true) => (),
+            (Health::Well, false) => {
+                let mut known = self.known();
+                known.news = known.news.with(Tally::GOOD, self.policy.window_calls);
+                known.ramp.climb();
+                self.show(&known);
             }
-            health => {
-                if matches!(health, Health::Good) {
-                    metrics::gauge!("gream_toss_configuration_alarm", "role" => self.role).set(0.0);
-                }
-                breaker.record(admission, Sample { failed: matches!(health, Health::Bad), took_ms }, now);
+            (Health::Ill, false) => self.tell(Tally::FAILED).await,
+            (Health::Ill, true) => self.tell(Tally::FAILED_LATE).await,
+            (Health::AskedToWait(wait_ms), _) => {
+                let now = self.clock.now();
+                self.change(now, |state| state.asked_to_wait(&self.policy, wait_ms, now)).await;
             }
+            (Health::KeysRefused, _) => self.stop_for_the_keys(),
         }
-        if breaker.phase() != before {
-            tracing::warn!(role = self.role, from = ?before, to = ?breaker.phase(), "the circuit breaker moved");
-        }
-        self.show(&breaker);
     }
 
-    /// Whether calls pass freely.
+    /// Tells the fleet of a call, and of those that went well since. Whoever waited for their turn may find that the one
+    /// before them has told everything.
+    async fn tell(&self, call: Tally) {
+        {
+            let mut known = self.known();
+            known.news = known.news.with(call, self.policy.window_calls);
+        }
+        let _turn = self.conversation.lock().await;
+        if !self.known().news.is_empty() {
+            self.tell_in_turn().await;
+        }
+    }
+
+    /// Looks at the row, and tells what it does not know.
+    pub(crate) async fn look(&self) {
+        let _turn = self.conversation.lock().await;
+        self.tell_in_turn().await;
+    }
+
+    /// Looks at the row, unless that was just done.
+    async fn look_if_stale(&self) {
+        if self.known().is_fresh() {
+            return;
+        }
+        let _turn = self.conversation.lock().await;
+        if !self.known().is_fresh() {
+            self.change_in_turn(self.clock.now(), |state| state).await;
+        }
+    }
+
+    async fn tell_in_turn(&self) {
+        let news = std::mem::take(&mut self.known().news);
+        let now = self.clock.now();
+        self.change_in_turn(now, |state| state.after_calls(&self.policy, news, now)).await;
+    }
+
+    pub(super) async fn change(&self, now: UnixMs, step: impl Fn(State) -> State) {
+        let _turn = self.conversation.lock().await;
+        self.change_in_turn(now, step).await;
+    }
+
+    async fn change_in_turn(&self, now: UnixMs, step: impl Fn(State) -> State) {
+        match self.shared.change(now, &step).await {
+            Ok(changed) => self.adopt_changed(changed),
+            Err(error) => {
+                tracing::warn!(role = self.role, %error, "the circuit breaker's row cannot be reached");
+                let state = step(self.known().state);
+                self.adopt(state);
+            }
+        }
+    }
+
+    pub(super) fn adopt_changed(&self, Changed { state, ended }: Changed) {
+        if let Some(from) = ended {
+            let (from, to) = (word(from), word(state.phase()));
+            tracing::warn!(role = self.role, from, to, "the fleet's circuit breaker moved, by this process");
+            metrics::counter!("gream_toss_breaker_moves_total", "role" => self.role, "from" => from, "to" => to)
+                .increment(1);
+        }
+        self.adopt(state);
+    }
+
+    fn adopt(&self, state: State) {
+        let mut known = self.known();
+        let began_to_ramp = state.phase() == Phase::Ramping && known.state.phase() != Phase::Ramping;
+        if began_to_ramp || (state.lets_pass() && !known.state.lets_pass()) {
+            known.ramp.fall();
+        }
+        if state.phase() != known.state.phase() {
+            tracing::info!(role = self.role, from = ?known.state.phase(), to = ?state.phase(), "the breaker, seen here");
+        }
+        known.state = state;
+        known.looked_at = Some(Instant::now());
+        self.show(&known);
+    }
+
+    pub(super) fn stop_for_the_keys(&self) {
+        let mut known = self.known();
+        known.keys.refuse(&self.policy, self.clock.now());
+        self.show(&known);
+        tracing::error!(
+            role = self.role,
+            "Toss refuses our keys: correct toss.secret_key and restart; this process takes nothing meanwhile"
+        );
+    }
+
+    fn enter(&self) -> Result<Place<'_>, Shut> {
+        let mut known = self.known();
+        if !known.lets_pass() || known.under_way >= known.ramp.allowed() {
+            return Err(Shut);
+        }
+        known.under_way += 1;
+        Ok(Place(self))
+    }
+
+    /// Whether calls pass.
     pub(crate) fn is_open(&self) -> bool {
-        self.breaker().phase() == Phase::Closed
+        self.known().lets_pass()
     }
 
-    /// For how long nobody will pass; zero when somebody may, perhaps as a probe.
-    pub(crate) fn shut_for_ms(&self) -> i64 {
-        let now = self.clock.now();
-        self.breaker().shut_until(now).map_or(0, |until| until.ms_since(now).max(0))
+    /// How many calls may be under way at once.
+    pub(crate) fn allowed(&self) -> usize {
+        self.known().ramp.allowed()
     }
 
-    /// For how long it stays open before the next probe; zero while one is on its way, which may end at any moment.
+    /// Whether this process may make fewer calls than usual, as after an outage.
+    pub(crate) fn is_ramping(&self) -> bool {
+        !self.known().ramp.is_climbed()
+    }
+
+    /// For how long certainly no call of ours will pass.
     pub(crate) fn pause_ms(&self) -> i64 {
-        let shut_for_ms = self.shut_for_ms();
-        if self.breaker().phase() == Phase::Open { shut_for_ms } else { 0 }
+        let now = self.clock.now();
+        let known = self.known();
+        known.state.shut_for_ms(&self.policy, now).max(known.keys.refused_for_ms(now))
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, breaker: &Breaker) {
-        let value = match breaker.phase() {
-            Phase::Closed => 0.0,
+    pub(super) fn show(&self, known: &Known) {
+        let open = match known.state.phase() {
+            _ if !known.keys.are_accepted() => 1.0,
+            Phase::Closed | Phase::Ramping => 0.0,
             Phase::HalfOpen => 0.5,
-            Phase::Open => 1.0,
+            Phase::Open | Phase::Held => 1.0,
         };
-        metrics::gauge!("gream_toss_breaker_open", "role" => self.role).set(value);
+        let alarm = if known.keys.are_accepted() { 0.0 } else { 1.0 };
+        let allowed = u32::try_from(known.ramp.allowed()).unwrap_or(u32::MAX);
+        metrics::gauge!("gream_toss_breaker_open", "role" => self.role).set(open);
+        metrics::gauge!("gream_toss_configuration_alarm", "role" => self.role).set(alarm);
+        metrics::gauge!("gream_toss_calls_allowed", "role" => self.role).set(f64::from(allowed));
     }
 }
 
-fn health(answer: &Result<Payment, CallError>) -> Health {
-    match answer {
-        Err(CallError::NoAnswer { .. }) => Health::Bad,
-        Err(CallError::Refused(refusal)) if refusal.is_our_configuration() => Health::OurConfiguration,
-        Err(CallError::Refused(refusal)) if refusal.is_toss_ailing() => Health::Bad,
-        // To say no, Toss must be well enough.
-        Ok(_) | Err(CallError::Refused(_)) => Health::Good,
+impl Known {
+    fn is_fresh(&self) -> bool {
+        self.looked_at.is_some_and(|at| at.elapsed() < FRESH)
     }
-}
 
-/// Gives a probe's place free when its call is cancelled.
-struct Pass<'a> {
-    gate: &'a Gate,
-    admission: Option<Admission>,
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        if let Some(admission) = self.admission {
-            self.gate.breaker().release(admission, self.gate.clock.now());
+    /// Nothing speaks against Toss: whoever has few calls to make must not be held back for ever by an old outage.
+    pub(super) fn quiet_moment(&mut self) {
+        if self.state.phase() == Phase::Closed {
+            self.ramp.climb();
         }
+    }
+
+    fn lets_pass(&self) -> bool {
+        self.state.lets_pass() && self.keys.are_accepted()
+    }
+}
+
+/// When the breaker opens, and for how long.
+pub fn policy(config: &platform::Config) -> Policy {
+    let worker = &config.payment_worker;
+    let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    Policy {
+        window_calls: worker.breaker_window_calls,
+        minimum_calls: worker.breaker_min_calls,
+        bad_percent: worker.breaker_failure_percent,
+        open_ms: ms(worker.breaker_pause_ms),
+        max_open_ms: MAX_PAUSE_MS.max(ms(worker.breaker_pause_ms)),
+        max_asked_ms: MAX_ASKED_MS,
+        probe_lease_ms: ms(worker.breaker_slow_call_ms).saturating_add(CLOCKS_AGREE_WITHIN_MS),
+    }
+}
+
+/// A call under way; gives its place free also when it is cancelled.
+struct Place<'a>(&'a Gate);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut known = self.0.known();
+        known.under_way = known.under_way.saturating_sub(1);
     }
 }

@@ -8,6 +8,8 @@
 //!   │ not consumed while the gate to Toss is shut   └ database away: everything       suspended, dead letter
 //!   └───────────────────────────────────────────────  unacked goes back
 //! ```
+//! After an outage the crew begins with one command at a time and looks at many of those that wait: see `consume`.
+//!
 //! Promises: a message is acked only after its outcome is committed or the message is safe on another queue. Nothing is
 //! burnt while MySQL, the broker or Toss is away: attempts count only while the gate is open.
 //! Doesn't: know what the commands do. That is [`CarryOut`]'s, of [`crate::payment`] and [`crate::refund`].
@@ -15,18 +17,24 @@
 mod books;
 mod consume;
 mod gate;
+mod health;
 mod inbox;
+mod probe;
 mod settle;
+mod shared_breaker;
 mod transaction;
 
 pub(crate) use books::{
-    balance, ended, find_balance, insert_event, insert_outbox, insert_transfer, is_expired, write_balance,
+    add_debt, balance, debt, ended, find_balance, insert_event, insert_outbox, insert_transfer, is_expired, is_stale,
+    write_balance,
 };
-pub(crate) use gate::Gate;
+pub use gate::policy as breaker_policy;
+pub(crate) use gate::{ENTRY_LIMIT, Gate};
 pub(crate) use inbox::{Inbox, Standing};
+pub use shared_breaker::{Seen, SharedBreaker};
 pub(crate) use transaction::{again_on_contention, command_id, invalid, user_id};
 
-use contracts::{Envelope, Outcome, topology::Role};
+use contracts::{Envelope, Outcome, UnixMs, topology::Role};
 use domain::retry::Window;
 use platform::{
     Clock, Config, Shutdown,
@@ -60,14 +68,19 @@ pub struct Foundation {
 impl Foundation {
     /// The client for Toss.
     pub(crate) fn toss(&self) -> Result<toss::Client, InvalidOptions> {
-        let config = &self.config.toss;
-        toss::Client::new(ClientOptions {
-            base_url: config.base_url.clone(),
-            secret_key: SecretKey::new(config.secret_key.expose()),
-            connect_timeout: std::time::Duration::from_millis(config.connect_timeout_ms),
-            read_timeout: std::time::Duration::from_millis(config.read_timeout_ms),
-        })
+        toss_client(&self.config)
     }
+}
+
+/// A client for Toss, as configured.
+pub(crate) fn toss_client(config: &Config) -> Result<toss::Client, InvalidOptions> {
+    let config = &config.toss;
+    toss::Client::new(ClientOptions {
+        base_url: config.base_url.clone(),
+        secret_key: SecretKey::new(config.secret_key.expose()),
+        connect_timeout: std::time::Duration::from_millis(config.connect_timeout_ms),
+        read_timeout: std::time::Duration::from_millis(config.read_timeout_ms),
+    })
 }
 
 /// Carries the commands of one role out.
@@ -75,8 +88,13 @@ pub(crate) trait CarryOut: Send + Sync + 'static {
     /// The role.
     const ROLE: Role;
 
-    /// Whether every command of this role calls Toss. Then nothing is consumed while the gate to Toss is shut.
+    /// Whether commands of this role are of no use without Toss. Then nothing is consumed while the gate to Toss is shut.
     const STOPS_WITH_TOSS: bool;
+
+    /// Before when it had better be carried out: when many wait, the nearest is first.
+    fn deadline(envelope: &Envelope) -> UnixMs {
+        envelope.accepted_at
+    }
 
     /// One delivery of one command. May run at once with another delivery of the same command.
     fn carry_out(&self, envelope: &Envelope) -> impl Future<Output = Result<Ending, Fault>> + Send;

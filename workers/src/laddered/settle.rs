@@ -19,6 +19,19 @@ use std::panic::AssertUnwindSafe;
 /// Longest error text in a header.
 const MAX_ERROR_CHARS: usize = 500;
 
+/// A message, and what it says; or why nothing can be done with it.
+pub(super) struct Arrived {
+    pub(super) delivery: Delivery,
+    pub(super) content: Result<Envelope, (DeadLetterReason, Undecodable)>,
+}
+
+impl Arrived {
+    pub(super) fn read(delivered: Delivered, role: Role) -> Self {
+        let content = read(&delivered.delivery, role);
+        Self { delivery: delivered.delivery, content }
+    }
+}
+
 /// A failed attempt, as the next one or a person is told of it.
 struct Failed {
     attempts: u32,
@@ -28,9 +41,9 @@ struct Failed {
 
 impl<H: CarryOut> Crew<H> {
     /// One delivery, to its end. An error means that it stays unacked and everything is let go of.
-    pub(super) async fn handle(&self, delivered: Delivered, subscription: &Subscription) -> Result<(), LifeError> {
-        let delivery = delivered.delivery;
-        match read(&delivery, H::ROLE) {
+    pub(super) async fn handle(&self, arrived: Arrived, subscription: &Subscription) -> Result<(), LifeError> {
+        let Arrived { delivery, content } = arrived;
+        match content {
             Ok(envelope) => self.carry_out(&delivery, &envelope).await?,
             Err((reason, error)) => {
                 let failed = Failed { attempts: 1, error: error.to_string(), at: self.now() };

@@ -1,6 +1,7 @@
 //! What a call to Toss brought, in the words of the rules.
 
-use domain::payment::{Observation, Refusal, Sighting, Status};
+use crate::refund::seen_cancel;
+use domain::payment::{Observation, Refusal, Sighting, Status, follow::Seen};
 use toss::{CallError, Class, Payment, PaymentStatus, classify_confirm};
 
 /// The last call of a delivery, and what came of it.
@@ -72,20 +73,39 @@ pub(crate) fn of_class(class: Class) -> Refusal {
 }
 
 fn sighting(payment: &Payment) -> Sighting<'_> {
-    let status = match payment.status {
-        PaymentStatus::Done => Status::Done,
-        PaymentStatus::InProgress => Status::InProgress,
-        PaymentStatus::Ready | PaymentStatus::WaitingForDeposit | PaymentStatus::Other(_) => Status::Pending,
-        PaymentStatus::Aborted => Status::Aborted,
-        PaymentStatus::Expired => Status::Expired,
-        PaymentStatus::Canceled => Status::Canceled,
-        PaymentStatus::PartialCanceled => Status::PartialCanceled,
-    };
     Sighting {
-        status,
+        status: status(payment),
         order_id: &payment.order_id,
         total_amount: payment.total_amount,
         currency: &payment.currency,
         failure_code: payment.failure.as_ref().map(|failure| failure.code.as_str()),
+    }
+}
+
+/// A look-up of a charge whose confirm has ended, for the rules.
+pub(crate) fn seen(payment: &Payment) -> Seen<'_> {
+    Seen {
+        status: status(payment),
+        order_id: &payment.order_id,
+        total_amount: payment.total_amount,
+        balance_amount: payment.balance_amount,
+        currency: &payment.currency,
+        failure_code: payment.failure.as_ref().map(|failure| failure.code.as_str()),
+        deposit_due: payment.deposit_due,
+        cancels: payment.cancels.iter().map(seen_cancel).collect(),
+    }
+}
+
+fn status(payment: &Payment) -> Status {
+    match payment.status {
+        PaymentStatus::Done => Status::Done,
+        PaymentStatus::InProgress => Status::InProgress,
+        PaymentStatus::Ready => Status::Ready,
+        PaymentStatus::WaitingForDeposit => Status::AwaitingDeposit,
+        PaymentStatus::Other(_) => Status::Pending,
+        PaymentStatus::Aborted => Status::Aborted,
+        PaymentStatus::Expired => Status::Expired,
+        PaymentStatus::Canceled => Status::Canceled,
+        PaymentStatus::PartialCanceled => Status::PartialCanceled,
     }
 }

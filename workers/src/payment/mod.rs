@@ -1,23 +1,28 @@
-//! The payment worker: confirms charges at Toss and credits the points.
+//! The payment worker: confirms charges at Toss and credits the points, follows what becomes of them, collects debts.
 //!
 //! ```text
 //!  ConfirmCharge ─► tx 1: command executing, payment confirming, key 1 ─► call Toss, holding nothing ─► tx 2: settle
 //!                     │ known: the stored outcome                           │
 //!                     │ no such payment, other amount: rejected             ├ verified DONE: credit, ledger, event; done
 //!                     ▼                                                     ├ nothing was taken: rejected (8004)
-//!                   ended                                                   └ else: the retry ladder, or a person
+//!                   ended                                                   ├ a deposit is awaited: credited later
+//!                                                                           └ else: the retry ladder, or a person
+//!  FollowPayment ─► tx 1: where it stands ─► look up, holding nothing ─► tx 2: book what `payment::follow` says
+//!  CollectDebt ───► one transaction: what the user has goes to what they owe
 //! ```
 //! Promises: no transaction and no connection is held across a call; points are credited once, in the transaction that
 //! ends the command, and only for a DONE whose asked, amount and currency are the ones asked for.
 //! Doesn't: decide. What to do next is `domain::payment`, when to try again `domain::retry`.
 
 mod call;
+mod debt;
+mod follow;
 mod store;
 
 use crate::laddered::{CarryOut, Crew, Ending, Fault, Foundation, Gate};
 use call::Answer;
-pub(crate) use call::of_class;
-use contracts::{Command, Envelope, topology::Role};
+pub(crate) use call::{of_class, seen};
+use contracts::{Command, Envelope, UnixMs, topology::Role};
 use domain::payment::{self, Step};
 use std::sync::Arc;
 use store::{Asked, Begun, Store, Stored};
@@ -35,13 +40,10 @@ impl PaymentWorker {
     /// # Errors
     /// When no client for Toss can be made of the configuration.
     pub fn new(foundation: Foundation) -> Result<Self, InvalidOptions> {
-        let gate = Arc::new(Gate::new(&foundation, Role::Payment.as_str()));
-        let handler = Confirming {
-            toss: foundation.toss()?,
-            store: Store::new(&foundation),
-            gate: gate.clone(),
-            clock: foundation.clock.clone(),
-        };
+        let toss = foundation.toss()?;
+        let gate = Arc::new(Gate::new(&foundation, toss.clone(), Role::Payment.as_str()));
+        let handler =
+            Confirming { toss, store: Store::new(&foundation), gate: gate.clone(), clock: foundation.clock.clone() };
         Ok(Self(Crew::new(foundation, gate, handler)))
     }
 
@@ -51,7 +53,7 @@ impl PaymentWorker {
     }
 }
 
-/// Carries `ConfirmCharge` out.
+/// Carries the commands of charges out.
 struct Confirming {
     toss: toss::Client,
     store: Store,
@@ -63,21 +65,36 @@ impl CarryOut for Confirming {
     const ROLE: Role = Role::Payment;
     const STOPS_WITH_TOSS: bool = true;
 
+    fn deadline(envelope: &Envelope) -> UnixMs {
+        match &envelope.command {
+            Command::ConfirmCharge { confirm_by, .. } => *confirm_by,
+            _ => envelope.accepted_at,
+        }
+    }
+
     async fn carry_out(&self, envelope: &Envelope) -> Result<Ending, Fault> {
-        let Command::ConfirmCharge { order_id, payment_key, amount, confirm_by } = &envelope.command else {
-            return Err(Fault::Defect(format!("a {} is no charge", envelope.command.kind())));
-        };
-        let asked = Asked { order_id, payment_key, amount: *amount, confirm_by: *confirm_by };
-        match self.store.begin(envelope, &asked, self.clock.now()).await? {
-            Begun::Ended(outcome) => Ok(Ending::Ended(outcome)),
-            Begun::Superseded => Ok(Ending::Superseded),
-            Begun::Person(at) => Ok(Ending::Person { error: at.to_owned() }),
-            Begun::Confirming(stored) => self.confirm(envelope, &asked, stored).await,
+        match &envelope.command {
+            Command::ConfirmCharge { order_id, payment_key, amount, confirm_by } => {
+                let asked = Asked { order_id, payment_key, amount: *amount, confirm_by: *confirm_by };
+                self.charge(envelope, &asked).await
+            }
+            Command::FollowPayment { order_id } => self.follow(envelope, order_id).await,
+            Command::CollectDebt { debtor } => self.store.collect(envelope, *debtor, self.clock.now()).await,
+            other => Err(Fault::Defect(format!("a {} is no charge", other.kind()))),
         }
     }
 }
 
 impl Confirming {
+    async fn charge(&self, envelope: &Envelope, asked: &Asked<'_>) -> Result<Ending, Fault> {
+        match self.store.begin(envelope, asked, self.clock.now()).await? {
+            Begun::Ended(outcome) => Ok(Ending::Ended(outcome)),
+            Begun::Superseded => Ok(Ending::Superseded),
+            Begun::Person(at) => Ok(Ending::Person { error: at.to_owned() }),
+            Begun::Confirming(stored) => self.confirm(envelope, asked, stored).await,
+        }
+    }
+
     /// Asks the rules what to do, does it, and asks again, until this delivery is done.
     async fn confirm(&self, envelope: &Envelope, asked: &Asked<'_>, mut stored: Stored) -> Result<Ending, Fault> {
         let mut answer = Answer::None;
@@ -107,30 +124,38 @@ impl Confirming {
                     };
                     answer = Answer::LookUp(result);
                 }
-                Step::Credit => return self.credit(envelope, asked, &answer).await,
-                Step::Fail { code } => {
-                    let outcome = self.store.fail(envelope, asked, &code, self.clock.now()).await?;
-                    return Ok(Ending::Ended(outcome));
-                }
-                Step::Wait => {
-                    let window = Some(payment::window(asked.confirm_by));
-                    return Ok(Ending::Again { error: answer.describe(), window });
-                }
-                Step::Hold => return Ok(Ending::Later { error: answer.describe() }),
-                Step::Suspend { why } => return Ok(Ending::Person { error: why }),
-                Step::Finished => return Ok(Ending::Later { error: "it ended meanwhile".to_owned() }),
+                step => return self.settle(envelope, asked, step, &answer, stored.confirm_by).await,
             }
         }
         Err(Fault::Defect(format!("a charge asked for more than {MAX_CALLS} calls in one delivery")))
     }
 
-    async fn credit(&self, envelope: &Envelope, asked: &Asked<'_>, answer: &Answer) -> Result<Ending, Fault> {
-        let Some(payment) = answer.payment() else {
-            return Err(Fault::Defect("nothing that could be credited was seen".to_owned()));
-        };
-        let outcome = self.store.credit(envelope, asked, payment, self.clock.now()).await?;
-        platform::halt::point("payment.committed").await;
-        Ok(Ending::Ended(outcome))
+    /// Does a step that ends this delivery.
+    async fn settle(
+        &self,
+        envelope: &Envelope,
+        asked: &Asked<'_>,
+        step: Step,
+        answer: &Answer,
+        confirm_by: UnixMs,
+    ) -> Result<Ending, Fault> {
+        let now = self.clock.now();
+        Ok(match (step, answer.payment()) {
+            (Step::Credit, Some(payment)) => {
+                let outcome = self.store.credit(envelope, asked, payment, now).await?;
+                platform::halt::point("payment.committed").await;
+                Ending::Ended(outcome)
+            }
+            (Step::Await, Some(payment)) => {
+                Ending::Ended(self.store.await_deposit(envelope, asked, payment, now).await?)
+            }
+            (Step::Fail { code }, _) => Ending::Ended(self.store.fail(envelope, asked, &code, now).await?),
+            (Step::Wait, _) => Ending::Again { error: answer.describe(), window: Some(payment::window(confirm_by)) },
+            (Step::Hold, _) => Ending::Later { error: answer.describe() },
+            (Step::Suspend { why }, _) => Ending::Person { error: why },
+            (Step::Finished, _) => Ending::Later { error: "it ended meanwhile".to_owned() },
+            (step, _) => return Err(Fault::Defect(format!("{step:?} ends no delivery"))),
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! The payment worker's SQL.
 //!
 //! Promises: every function is one transaction (or one statement) and holds its connection no longer. Locks are taken in
-//! one order: command, payment, balance.
+//! one order: command, payment, balance, receivable.
 //! Doesn't: call Toss.
 
+use super::debt::repay;
 use crate::laddered::{
     Fault, Foundation, Inbox, Standing, again_on_contention, balance, command_id, ended, insert_event, insert_transfer,
     invalid, is_expired, user_id, write_balance,
@@ -41,6 +42,8 @@ pub(super) struct Asked<'a> {
 pub(super) struct Stored {
     pub(super) attempt: u16,
     pub(super) is_key_spent: bool,
+    /// As it was when the first key was taken. A replayed body may say otherwise, and would have old keys sent again.
+    pub(super) confirm_by: UnixMs,
 }
 
 impl Stored {
@@ -52,7 +55,7 @@ impl Stored {
             confirm_sent,
             order_id: asked.order_id,
             amount: asked.amount,
-            confirm_by: asked.confirm_by,
+            confirm_by: self.confirm_by,
         }
     }
 }
@@ -76,11 +79,12 @@ struct Row {
     payment_key: Option<String>,
     attempt: i16,
     failure_code: Option<String>,
+    confirm_by_ms: Option<i64>,
 }
 
 pub(super) struct Store {
-    pool: MySqlPool,
-    limit: Duration,
+    pub(super) pool: MySqlPool,
+    pub(super) limit: Duration,
 }
 
 impl Store {
@@ -119,7 +123,8 @@ impl Store {
                     let attempt = u16::from(now < asked.confirm_by);
                     if start(&mut transaction, envelope, asked, attempt, now).await? {
                         Inbox::executing(&mut transaction, envelope, &standing, now).await?;
-                        Begun::Confirming(Stored { attempt, is_key_spent: false })
+                        let confirm_by = asked.confirm_by;
+                        Begun::Confirming(Stored { attempt, is_key_spent: false, confirm_by })
                     } else {
                         let outcome = ended(envelope, ResultCode::PaymentNotFound, json!({}), now);
                         Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
@@ -196,8 +201,10 @@ impl Store {
             let transfer = Transfer::charge(heading, envelope.user, asked.amount).map_err(invalid)?;
             let mut points = balance(&mut transaction, envelope.user).await?;
             apply(&mut points, envelope.user, &transfer).map_err(invalid)?;
-            write_balance(&mut transaction, envelope.user, &points).await?;
             insert_transfer(&mut transaction, &transfer).await?;
+            let heading = Heading { command: envelope.id, no: 1, reference: asked.order_id.to_owned(), at: now };
+            repay(&mut transaction, heading, envelope.user, &mut points).await?;
+            write_balance(&mut transaction, envelope.user, &points).await?;
             sqlx::query!(
                 "UPDATE payments SET state = 'done', toss_payment = ?, failure_code = NULL, failure_message = NULL,
                                      updated_at_ms = ?
@@ -218,6 +225,50 @@ impl Store {
             let outcome = ended(envelope, ResultCode::Ok, payment.for_front_end(), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
             platform::halt::point("payment.before_commit").await;
+            transaction.commit().await?;
+            Ok(outcome)
+        })
+        .await
+    }
+
+    /// Transaction 2, when a virtual account was issued: the command ends, and the deposit is credited by another.
+    pub(super) async fn await_deposit(
+        &self,
+        envelope: &Envelope,
+        asked: &Asked<'_>,
+        payment: &Payment,
+        now: UnixMs,
+    ) -> Result<Outcome, Fault> {
+        Ok(again_on_contention(|| self.try_await_deposit(envelope, asked, payment, now)).await?)
+    }
+
+    async fn try_await_deposit(
+        &self,
+        envelope: &Envelope,
+        asked: &Asked<'_>,
+        payment: &Payment,
+        now: UnixMs,
+    ) -> Result<Outcome, sqlx::Error> {
+        let mut transaction = within(self.limit, self.pool.begin()).await?;
+        within(self.limit, async {
+            let standing = Inbox::lock(&mut transaction, envelope).await?;
+            if let Standing::Ended(outcome) = standing {
+                return Ok(outcome);
+            }
+            check_confirming(&mut transaction, envelope, asked).await?;
+            sqlx::query!(
+                "UPDATE payments SET state = 'awaiting_deposit', toss_payment = ?, webhook_secret = ?, failure_code = NULL,
+                                     failure_message = NULL, updated_at_ms = ?
+                 WHERE order_id = ?",
+                stored_payment(payment),
+                webhook_secret(payment),
+                now.0,
+                asked.order_id
+            )
+            .execute(&mut *transaction)
+            .await?;
+            let outcome = ended(envelope, ResultCode::Ok, payment.for_front_end(), now);
+            Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
             transaction.commit().await?;
             Ok(outcome)
         })
@@ -300,10 +351,13 @@ fn admit(
                 return Ok(Admitted::OtherKey);
             }
             let attempt = u16::try_from(row.attempt).map_err(invalid)?;
-            Ok(Admitted::Again(Stored { attempt, is_key_spent: row.failure_code.is_some() }))
+            let confirm_by = row.confirm_by_ms.map_or(asked.confirm_by, UnixMs);
+            Ok(Admitted::Again(Stored { attempt, is_key_spent: row.failure_code.is_some(), confirm_by }))
         }
         // It ended, or another command is at it.
-        State::Confirming | State::Done | State::Failed => Ok(Admitted::Refused(ResultCode::PaymentNotFound)),
+        State::Confirming | State::AwaitingDeposit | State::Done | State::Failed => {
+            Ok(Admitted::Refused(ResultCode::PaymentNotFound))
+        }
     }
 }
 
@@ -315,7 +369,7 @@ fn is_same_command(envelope: &Envelope, row: &Row) -> Result<bool, sqlx::Error> 
 async fn lock_payment(connection: &mut MySqlConnection, order_id: &str) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        "SELECT user_id, amount, state, command_id, payment_key, attempt, failure_code FROM payments
+        "SELECT user_id, amount, state, command_id, payment_key, attempt, failure_code, confirm_by_ms FROM payments
          WHERE order_id = ? FOR UPDATE",
         order_id
     )
@@ -365,8 +419,16 @@ async fn check_confirming(
     }
 }
 
+/// `payments.webhook_secret`'s width. Without one only look-ups tell of a deposit.
+const MAX_SECRET_BYTES: usize = 100;
+
+fn webhook_secret(payment: &Payment) -> Option<&str> {
+    let fits = |secret: &&str| (1..=MAX_SECRET_BYTES).contains(&secret.len()) && secret.is_ascii();
+    payment.secret.as_deref().filter(fits)
+}
+
 /// As received; what would not fit keeps what the front end is shown.
-fn stored_payment(payment: &Payment) -> String {
+pub(super) fn stored_payment(payment: &Payment) -> String {
     let raw = payment.raw.to_string();
     if raw.len() <= MAX_STORED_PAYMENT_BYTES { raw } else { payment.for_front_end().to_string() }
 }

@@ -5,7 +5,7 @@ use domain::{
     payment::Refusal,
     refund::leg::{Observation, Progress, SeenCancel, Sighting},
 };
-use toss::{CallError, Payment, classify_cancel};
+use toss::{CallError, Cancel, Payment, classify_cancel};
 
 /// The last call of a delivery, and what came of it.
 pub(super) enum Answer {
@@ -83,8 +83,9 @@ impl Answer {
     }
 }
 
-fn sighting(payment: &Payment) -> Sighting<'_> {
-    let cancels = payment.cancels.iter().map(|cancel| SeenCancel {
+/// One of a payment's cancels, for the rules.
+pub(crate) fn seen_cancel(cancel: &Cancel) -> SeenCancel<'_> {
+    SeenCancel {
         reason: cancel.cancel_reason.as_deref(),
         amount: cancel.cancel_amount,
         progress: match cancel.cancel_status.as_deref() {
@@ -92,6 +93,10 @@ fn sighting(payment: &Payment) -> Sighting<'_> {
             Some("ABORTED") => Progress::Aborted,
             Some(_) => Progress::Pending,
         },
-    });
+    }
+}
+
+fn sighting(payment: &Payment) -> Sighting<'_> {
+    let cancels = payment.cancels.iter().map(seen_cancel);
     Sighting { total_amount: payment.total_amount, balance_amount: payment.balance_amount, cancels: cancels.collect() }
 }

@@ -1,16 +1,18 @@
 //! The SQL of `CancelCharge`: one leg, from planned to paid or moved.
 
-use super::{Store, approve::column};
-use crate::laddered::{
-    Fault, Inbox, Standing, again_on_contention, balance, ended, insert_event, insert_transfer, invalid, write_balance,
+use super::{
+    Store,
+    once::column,
+    payout,
+    rows::{Refund, book, end_if_last, leg_reference, lock_refund},
 };
-use contracts::{Envelope, Event, Outcome, RefundId, ResultCode, UnixMs, UserId, Won};
+use crate::laddered::{Fault, Inbox, Standing, again_on_contention, ended, invalid};
+use contracts::{Envelope, Outcome, RefundId, ResultCode, UnixMs, UserId, Won};
 use domain::{
-    ledger::{Heading, Transfer, apply},
+    ledger::{Heading, Transfer},
     refund::{
-        LegState, Route, State, cancel_reason, is_paid,
+        LegState, Route, cancel_reason,
         leg::{Leg, Sent},
-        leg_command,
     },
 };
 use platform::database::within;
@@ -153,7 +155,7 @@ impl Store {
             if let Standing::Ended(outcome) = standing {
                 return Ok(outcome);
             }
-            let refund_amount = lock_refund(&mut transaction, stored.refund).await?;
+            let refund = refund_of(&mut transaction, stored).await?;
             check_executing(&mut transaction, stored).await?;
             end_leg(&mut transaction, stored, LegState::Paid, None, now).await?;
             sqlx::query!(
@@ -164,10 +166,11 @@ impl Store {
             )
             .execute(&mut *transaction)
             .await?;
-            book(&mut transaction, envelope, stored, now).await?;
-            if all_paid(&mut transaction, stored.refund).await? {
-                finish_refund(&mut transaction, envelope, stored, refund_amount, now).await?;
-            }
+            let reference = leg_reference(stored.refund, stored.leg_no);
+            let heading = Heading { command: envelope.id, no: 0, reference, at: now };
+            let transfer = Transfer::refund_paid_by_cancel(heading, stored.user, stored.amount).map_err(invalid)?;
+            book(&mut transaction, stored.user, &transfer).await?;
+            end_if_last(&mut transaction, envelope, &refund, now).await?;
             let outcome = ended(envelope, ResultCode::Ok, json!({}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
             platform::halt::point("refund.before_commit").await;
@@ -201,11 +204,12 @@ impl Store {
             if let Standing::Ended(outcome) = standing {
                 return Ok(outcome);
             }
-            lock_refund(&mut transaction, stored.refund).await?;
+            refund_of(&mut transaction, stored).await?;
             check_executing(&mut transaction, stored).await?;
             let code: String = code.chars().take(MAX_CODE_CHARS).collect();
             end_leg(&mut transaction, stored, LegState::Moved, Some(&code), now).await?;
-            add_payout(&mut transaction, stored, now).await?;
+            let leg = (stored.refund, next_leg_no(&mut transaction, stored.refund).await?);
+            payout::plan(&mut transaction, &self.payouts, leg, stored.user, stored.amount, now).await?;
             let outcome = ended(envelope, ResultCode::TossFailed, json!({}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
             transaction.commit().await?;
@@ -276,12 +280,10 @@ async fn write_key(
     Ok(written.rows_affected() == 1)
 }
 
-/// Locks the refund; its amount.
-async fn lock_refund(connection: &mut MySqlConnection, refund: RefundId) -> Result<Won, sqlx::Error> {
-    let amount = sqlx::query_scalar!("SELECT amount FROM refunds WHERE refund_id = ? FOR UPDATE", column(refund)?)
-        .fetch_optional(connection)
-        .await?;
-    amount.map(Won).ok_or_else(|| invalid(format!("refund {refund} is gone")))
+/// Locks the leg's refund.
+async fn refund_of(connection: &mut MySqlConnection, stored: &Stored) -> Result<Refund, sqlx::Error> {
+    let refund = lock_refund(connection, stored.refund).await?;
+    refund.ok_or_else(|| invalid(format!("refund {} is gone", stored.refund)))
 }
 
 /// Locks the leg and makes sure that it still is to be paid.
@@ -314,71 +316,12 @@ async fn end_leg(
     .map(drop)
 }
 
-/// The held points leave the ledger towards Toss.
-async fn book(
-    connection: &mut MySqlConnection,
-    envelope: &Envelope,
-    stored: &Stored,
-    now: UnixMs,
-) -> Result<(), sqlx::Error> {
-    let reference = format!("refund-{}-{}", stored.refund, stored.leg_no);
-    let heading = Heading { command: envelope.id, no: 0, reference, at: now };
-    let transfer = Transfer::refund_paid_by_cancel(heading, stored.user, stored.amount).map_err(invalid)?;
-    let mut points = balance(connection, stored.user).await?;
-    apply(&mut points, stored.user, &transfer).map_err(invalid)?;
-    write_balance(connection, stored.user, &points).await?;
-    insert_transfer(connection, &transfer).await
-}
-
-async fn all_paid(connection: &mut MySqlConnection, refund: RefundId) -> Result<bool, sqlx::Error> {
-    let states = sqlx::query_scalar!("SELECT state FROM refund_legs WHERE refund_id = ?", column(refund)?)
-        .fetch_all(connection)
-        .await?;
-    let states: Result<Vec<LegState>, _> = states.iter().map(|state| state.parse::<LegState>()).collect();
-    Ok(is_paid(states.map_err(invalid)?))
-}
-
-async fn finish_refund(
-    connection: &mut MySqlConnection,
-    envelope: &Envelope,
-    stored: &Stored,
-    amount: Won,
-    now: UnixMs,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE refunds SET state = ?, updated_at_ms = ? WHERE refund_id = ?",
-        State::Paid.as_str(),
-        now.0,
-        column(stored.refund)?
-    )
-    .execute(&mut *connection)
-    .await?;
-    let event = Event::RefundPaid { refund: stored.refund, user: stored.user, amount, at: now };
-    insert_event(connection, envelope.id, event, now).await
-}
-
-/// A payout leg of the same amount, with the next free number.
-async fn add_payout(connection: &mut MySqlConnection, stored: &Stored, now: UnixMs) -> Result<(), sqlx::Error> {
-    let refund = column(stored.refund)?;
+async fn next_leg_no(connection: &mut MySqlConnection, refund: RefundId) -> Result<u32, sqlx::Error> {
     let last = sqlx::query_scalar!(
         r#"SELECT CAST(COALESCE(MAX(leg_no), 0) AS SIGNED) AS "last!: i64" FROM refund_legs WHERE refund_id = ?"#,
-        refund
+        column(refund)?
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await?;
-    let leg_no = u32::try_from(last.saturating_add(1)).map_err(invalid)?;
-    sqlx::query!(
-        "INSERT INTO refund_legs (refund_id, leg_no, route, order_id, amount, state, attempt, command_id, updated_at_ms)
-         VALUES (?, ?, ?, NULL, ?, ?, 0, ?, ?)",
-        refund,
-        leg_no,
-        Route::Payout.as_str(),
-        stored.amount.0,
-        LegState::Planned.as_str(),
-        &leg_command(stored.user, stored.refund, leg_no).bytes()[..],
-        now.0
-    )
-    .execute(connection)
-    .await
-    .map(drop)
+    u32::try_from(last.saturating_add(1)).map_err(invalid)
 }

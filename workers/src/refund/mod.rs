@@ -4,26 +4,36 @@
 //! ```text
 //!  RequestRefund ──► one transaction: points held, refund requested
 //!  ApproveRefund ──► one transaction: allocated to the user's charges; a CancelCharge for each leg in the outbox
+//!  RejectRefund ───► one transaction: points returned, refund rejected
 //!  CancelCharge ───► tx 1: leg executing ─► call Toss, holding nothing ─► tx 2: leg paid, ledger; the last one: refund paid
 //!                                                                     └► refused for good: leg moved, new payout leg
+//!  ConfirmPayout ──► one transaction: payout leg paid, ledger  ─┬─ the last one: refund paid, or partly, or returned
+//!  FailPayout ─────► one transaction: leg and points returned ──┘
 //! ```
 //! Promises: no transaction and no connection is held across a call; a leg's money leaves the ledger once, in the
 //! transaction that ends its command. While Toss is away, requests and approvals go on.
-//! Doesn't: pay the payout legs. They stay `planned` until an administrator has transferred the money.
+//! Doesn't: transfer money. Payout legs go to the payout port, and stay `planned` until it is told what became of them.
 
 mod approve;
 mod call;
 mod leg;
+mod once;
+mod payout;
+mod reject;
 mod request;
+mod rows;
+mod transfer;
 
-use crate::laddered::{CarryOut, Crew, Ending, Fault, Foundation, Gate};
+use crate::laddered::{CarryOut, Crew, ENTRY_LIMIT, Ending, Fault, Foundation, Gate};
 use call::Answer;
+pub(crate) use call::seen_cancel;
 use contracts::{Command, Envelope, RefundId, topology::Role};
 use domain::{
     payment::idempotency_key,
     refund::leg::{self as rules, Sent, Step},
 };
 use leg::{Begun, Stored};
+use payout::Manual;
 use sqlx::MySqlPool;
 use std::{
     sync::Arc,
@@ -46,15 +56,16 @@ impl RefundWorker {
     /// # Errors
     /// When no client for Toss can be made of the configuration.
     pub fn new(foundation: Foundation) -> Result<Self, InvalidOptions> {
-        let gate = Arc::new(Gate::new(&foundation, Role::Refund.as_str()));
-        let toss = &foundation.config.toss;
-        let call_limit_ms = toss.connect_timeout_ms.saturating_add(toss.read_timeout_ms);
+        let toss = foundation.toss()?;
+        let gate = Arc::new(Gate::new(&foundation, toss.clone(), Role::Refund.as_str()));
+        let limits = &foundation.config.toss;
+        let call_limit_ms = limits.connect_timeout_ms.saturating_add(limits.read_timeout_ms);
         let handler = Refunding {
-            toss: foundation.toss()?,
+            toss,
             store: Store::new(&foundation),
             gate: gate.clone(),
             clock: foundation.clock.clone(),
-            sender_limit: SEND_WITHIN + Duration::from_millis(call_limit_ms),
+            sender_limit: SEND_WITHIN + ENTRY_LIMIT + Duration::from_millis(call_limit_ms),
         };
         Ok(Self(Crew::new(foundation, gate, handler)))
     }
@@ -70,12 +81,13 @@ impl RefundWorker {
 struct Store {
     pool: MySqlPool,
     limit: Duration,
+    payouts: Manual,
 }
 
 impl Store {
     fn new(foundation: &Foundation) -> Self {
         let limit = Duration::from_millis(foundation.config.database.statement_timeout_ms);
-        Self { pool: foundation.database.clone(), limit }
+        Self { pool: foundation.database.clone(), limit, payouts: Manual }
     }
 }
 
@@ -95,8 +107,11 @@ impl CarryOut for Refunding {
 
     async fn carry_out(&self, envelope: &Envelope) -> Result<Ending, Fault> {
         match &envelope.command {
-            Command::RequestRefund { .. } => self.store.request(envelope, self.clock.now()).await,
-            Command::ApproveRefund { refund } => self.store.approve(envelope, *refund, self.clock.now()).await,
+            Command::RequestRefund { .. }
+            | Command::ApproveRefund { .. }
+            | Command::RejectRefund { .. }
+            | Command::ConfirmPayout { .. }
+            | Command::FailPayout { .. } => self.store.at_once(envelope, self.clock.now()).await,
             Command::CancelCharge { refund, leg } => self.cancel_charge(envelope, *refund, *leg).await,
             other => Err(Fault::Defect(format!("a {} is no refund", other.kind()))),
         }

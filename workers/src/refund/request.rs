@@ -1,46 +1,19 @@
 //! `RequestRefund`: the points are held, the wish is noted.
 
-use super::Store;
-use crate::laddered::{
-    Ending, Fault, Inbox, Standing, again_on_contention, ended, find_balance, insert_transfer, invalid, is_expired,
-    user_id, write_balance,
-};
+use crate::laddered::{debt, ended, find_balance, insert_transfer, invalid, user_id, write_balance};
 use contracts::{Command, Envelope, Outcome, ResultCode, UnixMs, Won};
 use domain::{
     ledger::{Heading, Transfer, apply},
     refund::State,
 };
-use platform::database::within;
 use serde_json::json;
 use sqlx::MySqlConnection;
 
-impl Store {
-    pub(super) async fn request(&self, envelope: &Envelope, now: UnixMs) -> Result<Ending, Fault> {
-        Ok(again_on_contention(|| self.try_request(envelope, now)).await?)
-    }
-
-    async fn try_request(&self, envelope: &Envelope, now: UnixMs) -> Result<Ending, sqlx::Error> {
-        let mut transaction = within(self.limit, self.pool.begin()).await?;
-        within(self.limit, async {
-            let standing = match Inbox::lock(&mut transaction, envelope).await? {
-                Standing::Ended(outcome) => return Ok(Ending::Ended(outcome)),
-                Standing::Superseded => return Ok(Ending::Superseded),
-                standing => standing,
-            };
-            let outcome = if is_expired(envelope, now) {
-                ended(envelope, ResultCode::CommandExpired, json!({}), now)
-            } else {
-                hold(&mut transaction, envelope, now).await?
-            };
-            Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            transaction.commit().await?;
-            Ok(Ending::Ended(outcome))
-        })
-        .await
-    }
-}
-
-async fn hold(connection: &mut MySqlConnection, envelope: &Envelope, now: UnixMs) -> Result<Outcome, sqlx::Error> {
+pub(super) async fn hold(
+    connection: &mut MySqlConnection,
+    envelope: &Envelope,
+    now: UnixMs,
+) -> Result<Outcome, sqlx::Error> {
     let Command::RequestRefund { point, bank, account_cipher, account_masked, .. } = &envelope.command else {
         return Err(invalid("not a RequestRefund"));
     };
@@ -50,6 +23,9 @@ async fn hold(connection: &mut MySqlConnection, envelope: &Envelope, now: UnixMs
     let Some(mut points) = find_balance(connection, envelope.user).await? else {
         return Ok(ended(envelope, ResultCode::UserNotFound, json!({}), now));
     };
+    if debt(connection, envelope.user).await? > Won::ZERO {
+        return Ok(ended(envelope, ResultCode::DebtOpen, json!({}), now));
+    }
     if points.available < *point {
         return Ok(ended(envelope, ResultCode::NotEnoughPoints, json!({}), now));
     }

@@ -1,12 +1,17 @@
 //! The scheduler: notices what became due, and sends commands about it. By itself it changes nothing but what is made
-//! of other tables and could be made again, and cleans away what is over: ended sessions, and pictures that nobody needs
-//! any more.
+//! of other tables (or of Toss's lists) and could be made again, and cleans away what is over: ended sessions, old
+//! webhooks, and pictures that nobody needs any more.
 //!
 //! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
 //! If none runs nothing wrong happens: reads and matching exclude bids past their deadline anyway.
 
+mod charges;
+mod clean_up;
+mod compare_days;
 mod daily_prices;
 mod ended_sessions;
+mod old_webhooks;
+mod send;
 mod stale_bids;
 mod unneeded_pictures;
 
@@ -39,7 +44,9 @@ impl Scheduler {
             stale_bids::run(&self, partitions),
             daily_prices::run(&self),
             unneeded_pictures::run(&self),
-            ended_sessions::run(&self)
+            charges::run(&self, partitions),
+            compare_days::run(&self),
+            clean_up::run(&self)
         );
     }
 }

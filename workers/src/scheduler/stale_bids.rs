@@ -2,12 +2,9 @@
 //!
 //! All deadlines fall at midnight in Seoul, so the commands are paced below the users' traffic.
 
-use super::Scheduler;
+use super::{Scheduler, send};
 use contracts::{
-    BidId, Command, CommandId, Envelope, PartitionCount, ProductId, UnixMs, UserId,
-    command::MAX_EXPIRED_PER_COMMAND,
-    dead_letter::HEADER_ORIGIN,
-    topology::{COMMANDS_EXCHANGE, origin, routing_key},
+    BidId, Command, CommandId, PartitionCount, ProductId, UnixMs, UserId, command::MAX_EXPIRED_PER_COMMAND,
 };
 use platform::{
     database::within,
@@ -97,21 +94,8 @@ async fn look(
 }
 
 fn message(product: ProductId, bids: &[BidId], now: UnixMs, partitions: PartitionCount) -> Message {
-    let command = Command::ExpireBids { product, bids: bids.to_vec() };
-    let key = routing_key(&command, partitions).unwrap_or_default();
     let listed: Vec<String> = bids.iter().map(ToString::to_string).collect();
     let bucket = now.0.div_euclid(ID_BUCKET_MS);
     let id = CommandId::derived(UserId::SYSTEM, "expire-bids", &format!("{product}/{bucket}/{}", listed.join(",")));
-    // No valid-until: a bid past its deadline stays past it.
-    let envelope = Envelope::new(id, UserId::SYSTEM, now, None, command);
-    let came_from = origin(&key);
-    let message = Message {
-        exchange: COMMANDS_EXCHANGE.to_owned(),
-        routing_key: key,
-        payload: envelope.encode(),
-        message_id: id.to_string(),
-        mandatory: true,
-        ..Message::default()
-    };
-    message.with_header(HEADER_ORIGIN, &came_from)
+    send::message(id, Command::ExpireBids { product, bids: bids.to_vec() }, now, partitions)
 }

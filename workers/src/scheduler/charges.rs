@@ -1,0 +1,125 @@
+//! Finds charges that are stuck in between and debts that can be collected, and sends commands about them.
+//!
+//! ```text
+//!  confirming, and nothing happened for `stuck_after_ms` ────────────┐
+//!  awaiting_deposit, and not looked at for `deposit_look_ms` ────────┴─► FollowPayment
+//!  somebody owes, and has points ──────────────────────────────────────► CollectDebt
+//! ```
+//! Also shows how much is owed, and how many differences between our books and Toss are open.
+
+use super::{Scheduler, send};
+use contracts::{Command, CommandId, PartitionCount, UserId};
+use domain::payment::State;
+use platform::{database::within, pause::Pauses, rabbitmq::PublishError};
+use std::{collections::BTreeSet, time::Duration};
+
+/// Charges or debtors of one look.
+const MAX_FOUND: u32 = 500;
+/// Derived ids change this often: what is still stuck although its command has ended gets a new one.
+const FOLLOW_BUCKET_MS: i64 = 3_600_000;
+/// A debtor's points come and go.
+const COLLECT_BUCKET_MS: i64 = 60_000;
+
+#[derive(Debug, thiserror::Error)]
+enum ChargesError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// What was sent of the present buckets already: sent again it would only be answered from its outcome.
+#[derive(Default)]
+struct Sent {
+    bucket: i64,
+    ids: BTreeSet<CommandId>,
+}
+
+pub(super) async fn run(scheduler: &Scheduler, partitions: PartitionCount) {
+    let interval = Duration::from_millis(scheduler.config.scheduler.charges_interval_ms);
+    let mut pauses = Pauses::new();
+    let mut sent = Sent::default();
+    while !scheduler.shutdown.is_requested() {
+        let pause = match look(scheduler, partitions, &mut sent).await {
+            Ok(()) => {
+                pauses = Pauses::new();
+                metrics::counter!("gream_scheduler_runs_total", "duty" => "charges").increment(1);
+                interval
+            }
+            Err(error) => {
+                tracing::warn!(%error, "stuck charges and debts wait");
+                pauses.next_pause()
+            }
+        };
+        scheduler.shutdown.sleep(pause).await;
+    }
+}
+
+async fn look(scheduler: &Scheduler, partitions: PartitionCount, sent: &mut Sent) -> Result<(), ChargesError> {
+    let now = scheduler.clock.now();
+    let bucket = now.0.div_euclid(COLLECT_BUCKET_MS);
+    if bucket != sent.bucket {
+        *sent = Sent { bucket, ids: BTreeSet::new() };
+    }
+    let mut due = Vec::new();
+    let config = &scheduler.config.scheduler;
+    for (state, after_ms) in
+        [(State::Confirming, config.stuck_after_ms), (State::AwaitingDeposit, config.deposit_look_ms)]
+    {
+        for order_id in untouched(scheduler, state, now.plus_ms(-after_ms).0).await? {
+            let key = format!("{order_id}/{}", now.0.div_euclid(FOLLOW_BUCKET_MS));
+            let id = CommandId::derived(UserId::SYSTEM, "follow-stuck", &key);
+            due.push((id, Command::FollowPayment { order_id }));
+        }
+    }
+    for debtor in solvent_debtors(scheduler).await? {
+        let id = CommandId::derived(UserId::SYSTEM, "collect-debt", &format!("{debtor}/{bucket}"));
+        due.push((id, Command::CollectDebt { debtor }));
+    }
+    for (id, command) in due {
+        if sent.ids.insert(id) {
+            let kind = command.kind();
+            scheduler.publisher.publish(send::message(id, command, now, partitions)).await?;
+            metrics::counter!("gream_scheduler_commands_total", "duty" => kind.as_str()).increment(1);
+        }
+    }
+    show(scheduler).await?;
+    Ok(())
+}
+
+/// Charges in `state` to which nothing has happened since `before_ms`.
+async fn untouched(scheduler: &Scheduler, state: State, before_ms: i64) -> Result<Vec<String>, sqlx::Error> {
+    let read = sqlx::query_scalar!(
+        "SELECT order_id FROM payments WHERE state = ? AND updated_at_ms <= ? ORDER BY updated_at_ms LIMIT ?",
+        state.as_str(),
+        before_ms,
+        MAX_FOUND
+    );
+    within(limit(scheduler), read.fetch_all(&scheduler.database)).await
+}
+
+async fn solvent_debtors(scheduler: &Scheduler) -> Result<Vec<UserId>, sqlx::Error> {
+    let read = sqlx::query_scalar!(
+        "SELECT r.user_id FROM receivables r JOIN balances b ON b.user_id = r.user_id
+         WHERE r.amount > 0 AND b.available > 0 ORDER BY r.amount DESC LIMIT ?",
+        MAX_FOUND
+    );
+    let found = within(limit(scheduler), read.fetch_all(&scheduler.database)).await?;
+    Ok(found.into_iter().map(|id| UserId(id.unsigned_abs())).collect())
+}
+
+async fn show(scheduler: &Scheduler) -> Result<(), sqlx::Error> {
+    let read = sqlx::query!(
+        r#"SELECT (SELECT CAST(COALESCE(SUM(amount), 0) AS SIGNED) FROM receivables WHERE amount > 0) AS "owed!: i64",
+                  (SELECT COUNT(*) FROM differences WHERE gone_at_ms IS NULL) AS "differences!: i64""#
+    );
+    let row = within(limit(scheduler), read.fetch_one(&scheduler.database)).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; sums beyond 2^53 won are not owed")]
+    metrics::gauge!("gream_receivables_won").set(row.owed as f64);
+    metrics::gauge!("gream_differences_open").set(u32::try_from(row.differences).unwrap_or(u32::MAX));
+    Ok(())
+}
+
+fn limit(scheduler: &Scheduler) -> Duration {
+    Duration::from_millis(scheduler.config.database.statement_timeout_ms)
+}
