@@ -14,4 +14,5 @@ mod outage;
 mod outages;
 mod refunds;
 mod stage;
+mod taken_back;
 mod victims;
