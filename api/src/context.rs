@@ -7,7 +7,10 @@ use crate::{
     envelope::Failure,
     pictures::Intake,
     products::known::KnownProducts,
-    request::upload::MAX_UPLOADS,
+    request::{
+        places::Places,
+        upload::{MAX_UPLOADS, MAX_UPLOADS_OF_A_USER},
+    },
     signature::Signer,
     users::kakao::Kakao,
 };
@@ -23,7 +26,6 @@ use platform::{
 };
 use sqlx::MySqlPool;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// Handed to every handler.
@@ -55,7 +57,7 @@ pub(crate) struct Api {
     pub(crate) kakao: Option<Kakao>,
     pub(crate) products: KnownProducts,
     pub(crate) waiters: Arc<Waiters>,
-    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) uploads: Places,
     pub(crate) intake: Intake,
 }
 
@@ -76,7 +78,7 @@ impl Api {
             kakao: Kakao::configured(&config.kakao)?,
             products: KnownProducts::new(),
             waiters: Arc::new(Waiters::new(config.http.max_in_flight)),
-            uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            uploads: Places::new(MAX_UPLOADS, MAX_UPLOADS_OF_A_USER),
             reads: Reads::new(&config, database.clone())?,
             intake: Intake::new(&config.pictures),
             config,

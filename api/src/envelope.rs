@@ -89,6 +89,11 @@ impl Failure {
         Self { data: json!({ "commandId": id }), ..ResultCode::NotAccepted.into() }
     }
 
+    /// The same about a command that was not sent: a 503 names it, so that a client finds it again by what it was told.
+    pub(crate) fn of(self, command: CommandId) -> Self {
+        if self.code == ResultCode::NotAccepted { Self { data: json!({ "commandId": command }), ..self } } else { self }
+    }
+
     /// 429: not before `wait` has passed.
     pub(crate) fn too_many(wait: Duration) -> Self {
         // Whole seconds, and none of them too early.

@@ -40,7 +40,7 @@ pub(crate) async fn place(
     let product = api.product(product).await?;
     let at = api.clock.now();
     let id = wishes.command_id(caller.user, Kind::PlaceSellBid, at);
-    let picture = api.take_in(file, expires_at, at, id).await?;
+    let picture = api.take_in(file, expires_at, id).await?;
     // A bid does not outlive what it offers.
     let deadline = deadline(at, period_days).min(expires_at.unwrap_or(UnixMs(i64::MAX)));
     let command = Command::PlaceSellBid { product, price, period_days, deadline, picture };
@@ -70,24 +70,16 @@ pub(crate) async fn now(
     let product = api.product(product).await?;
     let at = api.clock.now();
     let id = wishes.command_id(caller.user, Kind::SellNow, at);
-    let picture = api.take_in(file, expires_at, at, id).await?;
+    let picture = api.take_in(file, expires_at, id).await?;
     let command = Command::SellNow { product, price, picture };
     api.submit(&wishes, Ask { user: caller.user, at, identity: Identity::Known(id), command }).await
 }
 
 impl Api {
-    /// Looks into the gifticon that a command offers, and stores its picture. Afterwards the file is not kept.
-    async fn take_in(
-        &self,
-        file: File,
-        expires_at: Option<UnixMs>,
-        at: UnixMs,
-        command: CommandId,
-    ) -> Result<Picture, Failure> {
-        if expires_at.is_some_and(|end| end <= at) {
-            return Err(ResultCode::GifticonExpired.into());
-        }
-        let looked_into = self.intake.look(file, LookFor::Barcode).await?;
+    /// Looks into the gifticon that a command offers, and stores its picture. Afterwards the file is not kept. Whether the
+    /// gifticon is past its end is the rules' to say: a retry that comes after it may be of a command that was before it.
+    async fn take_in(&self, file: File, expires_at: Option<UnixMs>, command: CommandId) -> Result<Picture, Failure> {
+        let looked_into = self.intake.look(file, LookFor::Barcode).await.map_err(|failure| failure.of(command))?;
         Ok(Picture { expires_at, ..self.store_gifticon(looked_into, command).await? })
     }
 }

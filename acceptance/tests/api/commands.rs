@@ -125,6 +125,33 @@ async fn picture_is_served_to_its_address_only(visitor: &Visitor, url: &str) {
 }
 
 #[tokio::test]
+async fn the_address_of_another_body_under_a_used_key_never_tells_the_first_one_s_outcome() {
+    let market = Market::new("api_used_key").await;
+    let (_api, visitor) = start_api(&market).await;
+    let alice = visitor.join("alice").await;
+    market.product(1).await;
+    let headers = [("Prefer", "respond-async"), ("Idempotency-Key", "k")];
+    let (first, other) = (json!({"price": 1000}), json!({"price": 2000}));
+    let (first, other) = (buy(&alice, &headers, &first).await, buy(&alice, &headers, &other).await);
+    let ([first, other], id) = ([&first, &other].map(|answer| answer.header("location")), &first.data()["commandId"]);
+    for waiting in [first, other] {
+        assert_eq!(visitor.get(waiting).await.ok()["state"], "accepted", "no worker has met either of them");
+    }
+    let _worker = market.worker(&["bid"]).await;
+    becomes("the first one is done", Some("done".to_owned()), || async {
+        visitor.get(first).await.data()["state"].as_str().map(ToOwned::to_owned)
+    })
+    .await;
+    assert_eq!(visitor.get(first).await.ok()["outcome"]["data"]["price"], 1000);
+    for asking in [&visitor, &alice] {
+        asking.get(other).await.refused(422, 5004);
+    }
+    // Whoever asks by login and names the command alone asks about the command, whatever they have sent since.
+    let plain = format!("/api/commands/{}", id.as_str().unwrap());
+    assert_eq!(alice.get(&plain).await.ok()["outcome"]["data"]["price"], 1000);
+}
+
+#[tokio::test]
 async fn without_redis_answers_come_from_the_database() {
     let mut market = Market::new("api_no_redis").await;
     market.set("GREAM__REDIS__URL", "redis://127.0.0.1:9/0");

@@ -196,6 +196,7 @@ async fn a_picture_waits_a_bounded_time_for_its_turn_and_nobody_else_waits_with_
         for waiter in waiting {
             let answer = waiter.await.unwrap();
             answer.refused(503, 5005);
+            assert!(answer.data()["commandId"].is_string(), "{}", answer.body);
             answers.push(answer);
         }
         answers.pop().unwrap()

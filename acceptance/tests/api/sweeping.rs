@@ -51,6 +51,7 @@ async fn path_of(market: &Market, where_: &'static str) -> PathBuf {
 async fn pictures_go_when_nobody_needs_them_and_stay_while_a_command_may() {
     let mut market = Market::new("api_sweeping").await;
     market.set("GREAM__SCHEDULER__SWEEP_INTERVAL_MS", "5");
+    market.set("GREAM__SCHEDULER__SWEEP_GRACE_MS", 0);
     let (_api, visitor) = start_api(&market).await;
     let worker = market.worker(&["bid", "relay"]).await;
     let (alice, bob) = (visitor.join("alice").await, visitor.join("bobby").await);
@@ -110,6 +111,7 @@ fn walk(folder: &std::path::Path) -> usize {
 async fn a_refused_product_s_picture_goes_and_a_listed_one_s_stays() {
     let mut market = Market::new("api_sweeping_products").await;
     market.set("GREAM__SCHEDULER__SWEEP_INTERVAL_MS", "5");
+    market.set("GREAM__SCHEDULER__SWEEP_GRACE_MS", 0);
     let (_api, visitor) = start_api(&market).await;
     let admin = visitor.join_as_administrator(&market, "admin").await;
     let add = async || {

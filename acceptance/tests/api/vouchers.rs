@@ -203,6 +203,18 @@ async fn a_voucher_is_offered_until_its_own_end_at_most() {
     // Beyond the period, the period counts.
     sell("d", &day(50)).await.ok();
     assert_eq!(deadlines().await[0], format!("{}T23:59:59.999999999", day(7)).as_str());
+
+    // What was taken in stays taken in: its retry is the same command, however late, and a new one is refused.
+    let ends = day(2);
+    market.advance_clock(4 * DAY_MS);
+    let alice = visitor.log_in("alice").await;
+    let late = async |key: &str| {
+        let form = acceptance::visitor::form(&[("price", "4000"), ("period", "7"), ("expiresOn", &ends)], Some(PNG));
+        acceptance::visitor::send(alice.request("POST", "/api/sell/1").header("Idempotency-Key", key).multipart(form))
+            .await
+    };
+    assert_eq!(late("c").await.ok(), first);
+    late("e").await.refused(409, 4005);
     market.audit_holds().await;
 }
 
@@ -212,6 +224,7 @@ async fn a_bucket_keeps_pictures_as_a_folder_does() {
     let s3 = S3::start().await;
     s3.serve(&mut market);
     market.set("GREAM__SCHEDULER__SWEEP_INTERVAL_MS", "10");
+    market.set("GREAM__SCHEDULER__SWEEP_GRACE_MS", 0);
     let (_api, visitor) = start_api(&market).await;
     let _worker = market.worker(&["bid", "relay", "scheduler"]).await;
     let alice = visitor.join("alice").await;

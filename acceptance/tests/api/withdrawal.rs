@@ -18,6 +18,7 @@ async fn stage(test: &str, gift: i64, roles: &[&str]) -> (Market, Process, Proce
     let mut market = Market::new(test).await;
     market.set("GREAM__MARKET__SIGN_UP_GIFT", gift);
     market.set("GREAM__SCHEDULER__SWEEP_INTERVAL_MS", 5);
+    market.set("GREAM__SCHEDULER__SWEEP_GRACE_MS", 0);
     let (api, visitor) = start_api(&market).await;
     let worker = market.worker(roles).await;
     market.product(1).await;

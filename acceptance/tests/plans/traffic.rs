@@ -86,6 +86,7 @@ async fn full_batches(market: &Market) {
 /// sweeper comes by products' pictures too.
 async fn vouchers(market: &mut Market) {
     market.set("GREAM__SCHEDULER__SWEEP_INTERVAL_MS", "5");
+    market.set("GREAM__SCHEDULER__SWEEP_GRACE_MS", 0);
     let (_api, visitor) = start_api(market).await;
     let mut workers = market.worker(&["bid", "relay", "scheduler"]).await;
     let seller = visitor.join("voucher").await;

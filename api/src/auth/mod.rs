@@ -91,6 +91,8 @@ impl FromRequestParts<Shared> for Caller {
         if let (Some(token), Some(slot)) = (renewed, parts.extensions.get::<Renewed>()) {
             *slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
         }
+        // For what is read after the caller is known: a body that is bounded by user.
+        parts.extensions.insert(session.user);
         Ok(Caller { user: session.user, session: session.id, role: session.role })
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Status {
     path = "/api/commands/{id}",
     operation_id = "command_status",
     tag = "commands",
-    params(("id" = Uuid, Path), ("o" = Option<String>, Query, description = "With `t` and `s`: the signed address, as `Location` gave it", max_length = 64), ("t" = Option<String>, Query, max_length = 64), ("s" = Option<String>, Query, max_length = 64)),
+    params(("id" = Uuid, Path), ("o" = Option<String>, Query, description = "With `t`, `f` and `s`: the signed address, as `Location` gave it", max_length = 64), ("t" = Option<String>, Query, max_length = 64), ("f" = Option<String>, Query, max_length = 64), ("s" = Option<String>, Query, max_length = 64)),
     responses((status = 200, description = "As far as it is known", body = Envelope<Status>)),
 )]
 pub(crate) async fn get(
@@ -72,6 +72,10 @@ pub(crate) async fn get(
     };
     let row = api.within(lookup::row(&api.database, id)).await?;
     match (row, address) {
+        // The key was used for something else before; what came of that is not what this address was given out for.
+        (Some(row), Some(address)) if address.owner == row.user && address.fingerprint != row.fingerprint => {
+            Err(ResultCode::KeyReused.into())
+        }
         (Some(row), address) if user == Some(row.user) || address.is_some_and(|a| a.owner == row.user) => {
             if row.state.is_final() {
                 // Whoever is told of it looks at what came of it next.

@@ -107,7 +107,7 @@ pub(super) const ALL: &[Operation] = &[
     command("confirm_payout", Access::Administrator, &[&[RefundNotFound, CommandExpired]]),
     command("fail_payout", Access::Administrator, &[JSON, &[RefundNotFound, CommandExpired]]),
     query("add_product", Access::Administrator, &[UPLOAD, &[ProductNameTaken]]),
-    query("command_status", Access::Holder, &[FIELDS, &[CommandNotFound]]),
+    query("command_status", Access::Holder, &[FIELDS, &[CommandNotFound, KeyReused]]),
     query("product_picture", Access::Anybody, &[&[PathNotFound]]),
     query("gifticon_picture", Access::Anybody, &[FIELDS, &[Forbidden, GifticonNotFound]]),
 ];

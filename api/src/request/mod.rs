@@ -3,6 +3,7 @@
 pub(crate) mod fields;
 pub(crate) mod json;
 pub(crate) mod path;
+pub(crate) mod places;
 pub(crate) mod query;
 pub(crate) mod upload;
 

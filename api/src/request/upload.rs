@@ -1,8 +1,8 @@
 //! A multipart body: a few short texts and one file.
 //!
-//! Promises: no part outgrows its limit in memory, and only so many uploads are in memory at once.
+//! Promises: no part outgrows its limit in memory, and only so many uploads are in memory at once, of one user fewer.
 
-use super::Fields;
+use super::{Fields, places::Place};
 use crate::{context::Shared, envelope::Failure};
 use axum::{
     extract::{
@@ -12,10 +12,9 @@ use axum::{
     http::{StatusCode, header},
 };
 use bytes::{Bytes, BytesMut};
-use contracts::ResultCode;
+use contracts::{ResultCode, UserId};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, time::Duration};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// The part that carries the file.
 pub(crate) const FILE: &str = "file";
@@ -27,6 +26,10 @@ const MAX_TEXT_BYTES: usize = 16 * 1024;
 pub(crate) const MAX_BYTES_BESIDE_FILE: usize = 64 * 1024;
 /// Uploads in memory at once: with `pictures.max_bytes` this bounds the memory they take.
 pub(crate) const MAX_UPLOADS: usize = 32;
+/// Of one user's: more at once are told 429.
+pub(crate) const MAX_UPLOADS_OF_A_USER: usize = 8;
+/// What that user should wait before the next.
+const AFTER_THEIR_OTHERS: Duration = Duration::from_secs(1);
 /// How long an upload waits for its turn before it is told 503.
 const TURN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -34,7 +37,7 @@ const TURN_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct File {
     pub(crate) bytes: Bytes,
     pub(crate) sha256: [u8; 32],
-    _turn: OwnedSemaphorePermit,
+    _turn: Place,
 }
 
 /// A multipart body.
@@ -51,14 +54,16 @@ impl FromRequest<Shared> for Upload {
         if !content_type.is_some_and(|text| text.to_ascii_lowercase().starts_with("multipart/form-data")) {
             return Err(ResultCode::UnsupportedMediaType.into());
         }
-        let turn = tokio::time::timeout(TURN_LIMIT, api.uploads.clone().acquire_owned());
-        let Ok(Ok(turn)) = turn.await else { return Err(Failure::away()) };
+        // Whoever is known by now; nobody else uploads.
+        let user = request.extensions().get::<UserId>().copied().ok_or(ResultCode::LoginRequired)?;
+        let turn = tokio::time::timeout(TURN_LIMIT, api.uploads.take(user)).await.map_err(|_| Failure::away())?;
+        let turn = turn.ok_or_else(|| Failure::too_many(AFTER_THEIR_OTHERS))?;
         let parts = Multipart::from_request(request, api).await.map_err(|_| unreadable())?;
         read(parts, api.config.pictures.max_bytes, turn).await
     }
 }
 
-async fn read(mut parts: Multipart, max_file_bytes: usize, turn: OwnedSemaphorePermit) -> Result<Upload, Failure> {
+async fn read(mut parts: Multipart, max_file_bytes: usize, turn: Place) -> Result<Upload, Failure> {
     let mut texts = HashMap::new();
     let mut file = None;
     let mut count = 0;

@@ -136,6 +136,7 @@ fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         config.scheduler.sweep_interval_ms == 0 || !(1..=10_000).contains(&config.scheduler.sweep_batch_max),
         "scheduler.sweep_interval_ms must be at least 1, and sweep_batch_max between 1 and 10000",
     );
+    refuse(config.scheduler.sweep_grace_ms < 0, "scheduler.sweep_grace_ms must be 0 or more");
     refuse(
         !(1..=MOST_PUBLISH_CHANNELS).contains(&config.rabbitmq.publish_channels),
         &format!("rabbitmq.publish_channels must be between 1 and {MOST_PUBLISH_CHANNELS}"),

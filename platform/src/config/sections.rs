@@ -150,6 +150,7 @@ section!(SchedulerConfig {
     prices_interval_ms: u64,
     sweep_interval_ms: u64,
     sweep_batch_max: usize,
+    sweep_grace_ms: i64,
     clean_up_interval_ms: u64,
     charges_interval_ms: u64,
     stuck_after_ms: i64,

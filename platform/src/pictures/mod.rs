@@ -5,6 +5,7 @@
 
 mod home;
 mod key;
+mod leftovers;
 
 pub use home::{HomeError, MARK, is_home, is_settled, settle};
 pub use key::{
@@ -33,6 +34,8 @@ const MAX_IDLE_CONNECTIONS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct PictureStore {
     store: Arc<dyn ObjectStore>,
+    /// Of a store that is one.
+    folder: Option<Arc<std::path::Path>>,
     /// For people: which folder or bucket.
     place: Arc<str>,
 }
@@ -72,7 +75,7 @@ impl PictureStore {
         std::fs::create_dir_all(folder)
             .map_err(|error| object_store::Error::Generic { store: "folder", source: Box::new(error) })?;
         let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true));
-        Ok(Self { store, place: format!("the folder {}", folder.display()).into() })
+        Ok(Self { store, folder: Some(folder.into()), place: format!("the folder {}", folder.display()).into() })
     }
 
     fn bucket(config: &S3Config) -> Result<Self, StoreError> {
@@ -95,7 +98,7 @@ impl PictureStore {
             builder = builder.with_endpoint(&config.endpoint);
         }
         let place = format!("the bucket {} at {}", config.bucket, config.endpoint_or_region());
-        Ok(Self { store: Arc::new(builder.build()?), place: place.into() })
+        Ok(Self { store: Arc::new(builder.build()?), folder: None, place: place.into() })
     }
 
     /// Which folder or bucket, for people.
@@ -143,6 +146,18 @@ impl PictureStore {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Removes what killed processes left half written under `folder`, when it is older than `age`; how many there were.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written to.
+    pub async fn remove_leftovers(&self, folder: &str, age: Duration) -> Result<u64, StoreError> {
+        let Some(root) = &self.folder else { return Ok(0) };
+        let folder = root.join(folder);
+        let removed = tokio::task::spawn_blocking(move || leftovers::remove(&folder, age)).await;
+        let removed = removed.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
+        Ok(removed.map_err(|error| object_store::Error::Generic { store: "folder", source: Box::new(error) })?)
     }
 
     /// What is under `folder`, in no order, read on as it is asked for.

@@ -3,7 +3,8 @@
 //! webhooks, and pictures that nobody needs any more.
 //!
 //! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
-//! If none runs nothing wrong happens: reads and matching exclude bids past their deadline anyway.
+//! If none runs nobody trades wrongly: reads and matching exclude bids past their deadline anyway. But things stay: what
+//! such bids hold, a voucher's claim until its offer is expired, charges that are stuck in between, debts, and pictures.
 
 mod charges;
 mod clean_up;

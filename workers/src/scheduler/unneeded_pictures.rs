@@ -15,6 +15,8 @@
 //! older                      no                      destroyed: nobody else ever names it
 //! ```
 //! The store itself is the list of what to look at, one of its 257 folders a time: what is destroyed is not looked at again.
+//! Nothing goes within the grace period after it was stored: whoever stored it may still be about to send its command again.
+//! Ages are judged by the machine's clock, as the store's are, not by the market's, which a demo moves.
 //! Promises: every reason to destroy is final, so nothing need be locked, any number of schedulers may do it, and after a
 //! crash between mark and deed the deed is done next time. Doesn't: judge a picture that is not named as ours are, or see
 //! that somebody wrote a picture's whole address into another product's row.
@@ -23,6 +25,7 @@ use super::Scheduler;
 use contracts::{CommandId, CommandState, UnixMs};
 use futures_util::TryStreamExt;
 use platform::{
+    Clock,
     database::within,
     pause::Pauses,
     pictures::{
@@ -41,6 +44,8 @@ use std::{
 const INBOX_RETENTION_MS: i64 = 45 * 86_400_000;
 /// A request that adds a product ends long before, whatever the store's clock says.
 const PRODUCT_REQUEST_MS: i64 = 86_400_000;
+/// Half written for so long: by a process that is no more.
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 /// Gifticons', and behind them products'.
 const FOLDERS: u32 = GIFTICON_FOLDERS + 1;
 
@@ -92,11 +97,12 @@ pub(super) async fn run(scheduler: &Scheduler) {
     let mut progress = Progress { folder: rand::random_range(0..FOLDERS), listing: None };
     while !scheduler.shutdown.is_requested() {
         let pause = match sweep(scheduler, &mut progress).await {
-            Ok(destroyed) => {
+            Ok((destroyed, last)) => {
                 pauses = Pauses::new();
                 metrics::counter!("gream_pictures_destroyed_total").increment(destroyed);
                 metrics::counter!("gream_scheduler_runs_total", "duty" => "unneeded_pictures").increment(1);
-                interval
+                // A folder is read to its end, however full it is.
+                if last { interval } else { Duration::ZERO }
             }
             Err(error) => {
                 tracing::warn!(%error, "unneeded pictures wait");
@@ -109,26 +115,27 @@ pub(super) async fn run(scheduler: &Scheduler) {
     }
 }
 
-/// One look; how many were destroyed. Each time anew it makes sure that it is the right store: another installation's
+/// One look: how many were destroyed, and whether the folder's end was seen. Each time anew it makes sure that it is the right store: another installation's
 /// pictures would all look unneeded.
-async fn sweep(scheduler: &Scheduler, progress: &mut Progress) -> Result<u64, SweepError> {
+async fn sweep(scheduler: &Scheduler, progress: &mut Progress) -> Result<(u64, bool), SweepError> {
     if !is_home(&scheduler.pictures, &scheduler.database).await? {
-        return Ok(0);
+        return Ok((0, true));
     }
     let most = scheduler.config.scheduler.sweep_batch_max;
     let (stored, last) = progress.next(&scheduler.pictures, most).await?;
     let known = Known::of(scheduler, &stored).await?;
-    let now = scheduler.clock.now();
-    let unneeded: Vec<&Stored> = stored.iter().filter(|stored| known.may_destroy(stored, now)).collect();
-    known.mark(scheduler, &unneeded, now).await?;
+    let (now, grace_ms) = (Clock::system().now(), scheduler.config.scheduler.sweep_grace_ms);
+    let unneeded: Vec<&Stored> = stored.iter().filter(|stored| known.may_destroy(stored, grace_ms, now)).collect();
+    known.mark(scheduler, &unneeded, scheduler.clock.now()).await?;
     for stored in &unneeded {
         scheduler.pictures.delete(&stored.key).await?;
         tracing::debug!(key = stored.key, "an unneeded picture was destroyed");
     }
     if last {
+        scheduler.pictures.remove_leftovers(&name_of(progress.folder), LEFTOVER_AGE).await?;
         progress.go_on();
     }
-    Ok(unneeded.len() as u64)
+    Ok((unneeded.len() as u64, last))
 }
 
 /// A gifticon that names its picture.
@@ -209,7 +216,10 @@ impl Known {
         Ok(())
     }
 
-    fn may_destroy(&self, stored: &Stored, now: UnixMs) -> bool {
+    fn may_destroy(&self, stored: &Stored, grace_ms: i64, now: UnixMs) -> bool {
+        if now.ms_since(stored.stored_at) < grace_ms {
+            return false;
+        }
         if let Some(name) = product_name_of(&stored.key) {
             return !self.of_products.contains(name) && now.ms_since(stored.stored_at) > PRODUCT_REQUEST_MS;
         }
@@ -291,18 +301,26 @@ mod tests {
             // The inbox has forgotten the command, the market has not.
             (None, Some(false), 400, false),
         ] {
-            let found = known(it, ended, named).may_destroy(&stored(it, days_ago), NOW);
+            let found = known(it, ended, named).may_destroy(&stored(it, days_ago), 0, NOW);
             assert_eq!(found, destroyed, "{ended:?} {named:?} {days_ago}");
         }
+    }
+
+    #[test]
+    fn whatever_it_is_it_stays_for_the_grace_period() {
+        let it = command("it");
+        let (known, stored) = (known(it, Some(true), Some(true)), stored(it, 0));
+        assert!(!known.may_destroy(&stored, 1_000, NOW.plus_ms(999)));
+        assert!(known.may_destroy(&stored, 1_000, NOW.plus_ms(1_000)));
     }
 
     #[test]
     fn what_a_retry_left_behind_goes_and_what_another_version_named_stays() {
         let it = command("it");
         let retried = Stored { key: gifticon_key(it, 8, "png"), stored_at: NOW };
-        assert!(known(it, Some(true), Some(false)).may_destroy(&retried, NOW));
+        assert!(known(it, Some(true), Some(false)).may_destroy(&retried, 0, NOW));
         let former = Stored { key: "gifticons/ab/0123.png".to_owned(), stored_at: UnixMs(0) };
-        assert!(!Known::default().may_destroy(&former, NOW));
+        assert!(!Known::default().may_destroy(&former, 0, NOW));
     }
 
     #[test]
@@ -310,10 +328,10 @@ mod tests {
         let name = "0123456789abcdef0123456789abcdef.png";
         let named = Known { of_products: [name.to_owned()].into(), ..Known::default() };
         let stored = |days_ago: i64| Stored { key: product_key(name), stored_at: NOW.plus_ms(-days_ago * 86_400_000) };
-        assert!(!named.may_destroy(&stored(400), NOW));
-        assert!(!Known::default().may_destroy(&stored(1), NOW));
-        assert!(Known::default().may_destroy(&stored(2), NOW));
+        assert!(!named.may_destroy(&stored(400), 0, NOW));
+        assert!(!Known::default().may_destroy(&stored(1), 0, NOW));
+        assert!(Known::default().may_destroy(&stored(2), 0, NOW));
         let not_ours = Stored { key: product_key("logo.png"), stored_at: UnixMs(0) };
-        assert!(!Known::default().may_destroy(&not_ours, NOW));
+        assert!(!Known::default().may_destroy(&not_ours, 0, NOW));
     }
 }
