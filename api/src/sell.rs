@@ -41,8 +41,8 @@ pub(crate) async fn place(
     let at = api.clock.now();
     let id = wishes.command_id(caller.user, Kind::PlaceSellBid, at);
     let picture = api.take_in(file, expires_at, id).await?;
-    // A bid does not outlive what it offers.
-    let deadline = deadline(at, period_days).min(expires_at.unwrap_or(UnixMs(i64::MAX)));
+    // A bid does not outlive what it offers. What is over already is refused for that, not for its deadline.
+    let deadline = deadline(at, period_days).min(expires_at.filter(|end| *end > at).unwrap_or(UnixMs(i64::MAX)));
     let command = Command::PlaceSellBid { product, price, period_days, deadline, picture };
     api.submit(&wishes, Ask { user: caller.user, at, identity: Identity::Known(id), command }).await
 }
