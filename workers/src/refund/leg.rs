@@ -15,7 +15,7 @@ use domain::{
         leg::{Leg, Sent},
     },
 };
-use platform::database::within;
+use platform::{database::within, halt};
 use serde_json::json;
 use sqlx::MySqlConnection;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Store {
             let Some(mut stored) = lock_leg(&mut transaction, refund, leg_no).await? else {
                 let outcome = ended(envelope, ResultCode::RefundNotFound, json!({}), now);
                 Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-                transaction.commit().await?;
+                halt::around("refund.begin", transaction.commit()).await?;
                 return Ok(Begun::Ended(outcome));
             };
             if let Standing::Unfinished { since: Some(since) } = standing {
@@ -108,7 +108,7 @@ impl Store {
                 (stored.state, stored.attempt, stored.key_since) = (LegState::Executing, 1, now);
             }
             Inbox::executing(&mut transaction, envelope, &standing, now).await?;
-            transaction.commit().await?;
+            halt::around("refund.begin", transaction.commit()).await?;
             Ok(Begun::Executing(stored))
         })
         .await
@@ -118,7 +118,8 @@ impl Store {
     pub(super) async fn take_key(&self, stored: &Stored, attempt: u16, now: UnixMs) -> Result<bool, Fault> {
         let taken = again_on_contention(|| async {
             let mut connection = self.pool.acquire().await?;
-            within(self.limit, write_key(&mut connection, stored, attempt, now)).await
+            let write = write_key(&mut connection, stored, attempt, now);
+            halt::around("refund.take_key", within(self.limit, write)).await
         });
         Ok(taken.await?)
     }
@@ -137,7 +138,7 @@ impl Store {
                 stored.attempt
             )
             .execute(&self.pool);
-            within(self.limit, write).await
+            halt::around("refund.note_refusal", within(self.limit, write)).await
         })
         .await?;
         Ok(())
@@ -173,8 +174,7 @@ impl Store {
             end_if_last(&mut transaction, envelope, &refund, now).await?;
             let outcome = ended(envelope, ResultCode::Ok, json!({}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            platform::halt::point("refund.before_commit").await;
-            transaction.commit().await?;
+            halt::around("refund.pay", transaction.commit()).await?;
             Ok(outcome)
         })
         .await
@@ -212,7 +212,7 @@ impl Store {
             payout::plan(&mut transaction, &self.payouts, leg, stored.user, stored.amount, now).await?;
             let outcome = ended(envelope, ResultCode::TossFailed, json!({}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            transaction.commit().await?;
+            halt::around("refund.move", transaction.commit()).await?;
             Ok(outcome)
         })
         .await
