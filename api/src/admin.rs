@@ -99,7 +99,8 @@ pub(crate) async fn refunds(State(api): State<Shared>, _: Administrator) -> Resu
     Ok(Answer(refunds.collect()))
 }
 
-/// Approves a refund. However often an administrator clicks, it is one command.
+/// Approves a refund. However often an administrator clicks, it is one command; until what the user owes changes: a
+/// refusal for a debt must not outlive it.
 #[utoipa::path(
     delete,
     path = "/api/admin/refund/{id}",
@@ -116,7 +117,10 @@ pub(crate) async fn approve_refund(
 ) -> Result<Response, Failure> {
     let refund = api.refund(&id).await?;
     let command = Command::ApproveRefund { refund };
-    let identity = Identity::ByNature(refund.to_string());
+    let identity = Identity::ByNature(match api.debt_changed_at(refund).await? {
+        Some(at) => format!("{refund}, debt of {at}"),
+        None => refund.to_string(),
+    });
     api.submit(&wishes, Ask { user: caller.user, at: api.clock.now(), identity, command }).await
 }
 
@@ -154,5 +158,14 @@ impl Api {
         let read = sqlx::query_scalar!("SELECT refund_id FROM refunds WHERE refund_id = ?", id);
         self.within(read.fetch_optional(&self.database)).await?.ok_or(ResultCode::RefundNotFound)?;
         Ok(RefundId(id))
+    }
+
+    /// When what the refund's user owes last changed; `None` when they never owed anything.
+    async fn debt_changed_at(&self, refund: RefundId) -> Result<Option<i64>, Failure> {
+        let read = sqlx::query_scalar!(
+            "SELECT d.updated_at_ms FROM refunds r JOIN receivables d ON d.user_id = r.user_id WHERE r.refund_id = ?",
+            refund.0
+        );
+        self.within(read.fetch_optional(&self.database)).await
     }
 }

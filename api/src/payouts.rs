@@ -120,7 +120,7 @@ pub(crate) async fn account(
     Ok(Answer(Account { bank: row.bank, account_number }))
 }
 
-/// Says that a payout's transfer was made. However often an administrator clicks, it is one command.
+/// Says that a payout's transfer was made; or, of a suspended cancel, that Toss gave the money back. However often an administrator clicks, it is one command.
 #[utoipa::path(
     post,
     path = "/api/admin/payouts/{refund}/{leg}/made",

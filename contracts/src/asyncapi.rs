@@ -5,13 +5,15 @@
 
 use crate::{
     barcode::BarcodeHash,
-    command::{Command, Envelope, Kind, Picture, Side},
+    command::{Command, Picture, Side},
     dead_letter::{
         DeadLetterReason, HEADER_ATTEMPTS, HEADER_COMMAND_ID, HEADER_ERROR, HEADER_FIRST_FAILED_AT,
         HEADER_LAST_FAILED_AT, HEADER_NEXT, HEADER_ORIGIN, HEADER_REASON,
     },
+    envelope::Envelope,
     event::{Caused, Event},
     id::{BidId, CommandId, CouponId, OrderId, ProductId, RefundId, UserId},
+    kind::Kind,
     money::Won,
     outcome::{CommandState, Outcome, reply_channel},
     partition::PartitionCount,

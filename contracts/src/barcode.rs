@@ -1,7 +1,7 @@
 //! The barcode of a voucher, as a keyed hash: equal for the same voucher, and worth nothing to whoever reads a message,
 //! a row or a backup. The barcode itself is bearer money and is never written down.
 
-use crate::command::Fingerprint;
+use crate::envelope::Fingerprint;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use utoipa::ToSchema;

@@ -3,8 +3,8 @@
 //! The audit holds it against the database: whatever a client was told must be what is stored.
 
 use crate::{
-    command::Kind,
     id::{CommandId, UserId},
+    kind::Kind,
     outcome::CommandState,
     time::UnixMs,
 };
@@ -35,7 +35,7 @@ pub struct Line {
 }
 
 mod kind_as_word {
-    use crate::command::Kind;
+    use crate::kind::Kind;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

@@ -10,7 +10,7 @@
 //! `accepted` has no row yet: it is told from the signed address. Bid commands go from `accepted` to their end in one
 //! transaction; only commands that call Toss are ever seen `executing` or `retrying`.
 
-use crate::{command::Fingerprint, id::CommandId, result_code::ResultCode, time::UnixMs};
+use crate::{envelope::Fingerprint, id::CommandId, result_code::ResultCode, time::UnixMs};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use utoipa::ToSchema;

@@ -12,7 +12,8 @@
 //! what an operator may want to turn without a deploy (length and delivery limits) is a policy.
 
 use crate::{
-    command::{Command, Kind},
+    command::Command,
+    kind::Kind,
     partition::{PartitionCount, PartitionId},
 };
 use serde_json::{Value, json};

@@ -195,6 +195,24 @@ async fn nothing_is_paid_out_to_who_owes_until_that_is_repaid() {
 }
 
 #[tokio::test]
+async fn an_approval_refused_for_a_debt_is_no_refusal_once_that_is_repaid() {
+    let stage = Stage::new("approval_debt").await;
+    let refund = stage.asked(4_000).await;
+    let owes = async |amount: i64, at: i64| {
+        let owed = "REPLACE INTO receivables (user_id, amount, updated_at_ms) SELECT user_id, ?, ? FROM refunds";
+        sqlx::query(owed).bind(amount).bind(at).execute(&stage.market.database).await.unwrap();
+    };
+    let approve = format!("/api/admin/refund/{refund}");
+    owes(1, 5).await;
+    stage.boss.delete(&approve).await.refused(409, 1016);
+    stage.boss.delete(&approve).await.refused(409, 1016);
+    owes(0, 6).await;
+    stage.boss.delete(&approve).await.ok();
+    stage.boss.delete(&approve).await.ok();
+    assert_eq!(stage.seen(refund).await["state"], "paying");
+}
+
+#[tokio::test]
 async fn a_user_sees_their_own_refunds_by_pages_and_nobody_elses() {
     let stage = Stage::new("own_refunds").await;
     let mut refunds = Vec::new();

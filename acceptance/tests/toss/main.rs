@@ -15,4 +15,5 @@ mod outages;
 mod points;
 mod refunds;
 mod stage;
+mod taken_back;
 mod victims;

@@ -2,11 +2,10 @@
 
 use crate::stage::{Stage, request_refund};
 use acceptance::{
-    broker::header,
     commands::envelope,
     wait::{becomes, eventually},
 };
-use contracts::{Command, Envelope, RefundId, UserId, dead_letter::HEADER_ERROR};
+use contracts::{Command, Envelope, RefundId, UserId};
 use serde_json::{Value, json};
 
 fn leg(route: &str, amount: i64, state: &str) -> (String, i64, String) {
@@ -175,29 +174,6 @@ async fn a_leg_that_toss_refuses_for_good_moves_to_a_payout() {
     let code = "SELECT COUNT(*) FROM refund_legs WHERE failure_code = 'EXCEED_MAX_REFUND_DUE'";
     assert_eq!(stage.market.number(code).await, 1);
     stage.audit_holds().await;
-}
-
-#[tokio::test]
-async fn what_somebody_else_gave_back_is_left_to_a_person() {
-    let stage = Stage::new("refund_foreign").await;
-    let user = stage.market.user(1, 0).await;
-    let _worker = stage.market.worker(&["payment", "refund", "relay"]).await;
-    let order = stage.charged(user, 5_000).await;
-    // An operator cancels on Toss's own page.
-    let key: String =
-        sqlx::query_scalar("SELECT payment_key FROM payments").fetch_one(&stage.market.database).await.unwrap();
-    let url = format!("http://{}/v1/payments/{key}/cancel", stage.address);
-    let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
-    let answer = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": 4_000})).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let refund = stage.refund(user, 2_000).await;
-    stage.approve(refund).await;
-    let dead = eventually("a dead letter", || stage.market.broker.take("dead.refund")).await.delivery;
-    let error = header(&dead, HEADER_ERROR).unwrap();
-    assert!(error.contains("only 1000 of this payment is left"), "{error}");
-    assert_eq!(stage.legs(refund).await, [leg("cancel", 2_000, "executing")]);
-    assert_eq!(stage.moves(&order).await, (1, 1));
-    assert_eq!(stage.points(user).await, (3_000, 2_000), "still held");
 }
 
 /// An administrator's word on a payout leg.

@@ -8,11 +8,13 @@
 //!              refused: ───► look up ───────────┤
 //!                              │                └ later
 //!                              ├──► paid       (our reason stands among the payment's cancels)
-//!                              ├──► moved      (refused for good, and no trace)
-//!                              └──► a person   (the payment's cancels do not add up, or another has spent them)
+//!                              ├──► moved      (refused for good, or others have taken the money; and no trace)
+//!                              └──► a person   (the payment's cancels do not add up)
 //! ```
-//! Promises: a cancel is never sent under a new key unless a look-up directly before shows that none of the earlier
-//! ones went through, and none of them can still be on its way: that would give the money back twice. Where that cannot be told, a person decides.
+//! Promises: a cancel is never sent under a new key, and no payout takes its place, unless a look-up directly before shows
+//! that none of the earlier ones went through, and none of them can still be on its way: that would give the money back
+//! twice. Where that cannot be told, a person decides. Whether the charge still has the money when the leg is booked as
+//! paid is asked again then, under its lock: a deposit may have been taken back in between.
 //! Doesn't: call, wait or store.
 
 use super::LegState;
@@ -43,6 +45,14 @@ pub struct Leg<'a> {
     pub reason: &'a str,
     /// What had been cancelled of the charge, by our own books, when this leg began.
     pub cancelled_before: Won,
+    /// What the charge can still give back, by our own books. Others may have taken it, on Toss's page or as a bank does.
+    pub charge_left: Won,
+}
+
+impl Leg<'_> {
+    fn is_charge_gone(&self) -> bool {
+        self.charge_left < self.amount
+    }
 }
 
 /// Whether a cancel was sent since a delivery began.
@@ -144,19 +154,19 @@ pub fn next(leg: &Leg<'_>, observation: &Observation<'_>, now: UnixMs) -> Step {
         return Step::Finished;
     }
     match observation {
-        Observation::Nothing if leg.is_key_spent || is_key_old(leg, now) => Step::LookUp,
+        Observation::Nothing if leg.is_charge_gone() && leg.attempt == 0 => Step::Move,
+        Observation::Nothing if leg.is_charge_gone() || leg.is_key_spent || is_key_old(leg, now) => Step::LookUp,
         Observation::Nothing => Step::Cancel { attempt: leg.attempt.max(1) },
         Observation::Unanswered | Observation::LookUpFailed => Step::Wait,
-        Observation::Refused { refusal, .. } => after_refusal(leg, *refusal),
+        Observation::Refused { refusal, .. } => after_refusal(*refusal),
         Observation::Seen(sighting) => after_sighting(leg, sighting, now),
         Observation::LookUpForbidden => Step::Hold,
     }
 }
 
-fn after_refusal(leg: &Leg<'_>, refusal: Refusal) -> Step {
+fn after_refusal(refusal: Refusal) -> Step {
     match refusal {
-        // Under a later key it may be an earlier one, of unknown outcome, that this refusal answers to.
-        Refusal::Final if leg.attempt <= 1 => Step::Move,
+        // A final one too: it may answer to an earlier cancel, of unknown outcome, that took what this one wanted.
         Refusal::Final | Refusal::Unknown => Step::LookUp,
         Refusal::Later => Step::Wait,
         Refusal::OurConfiguration => Step::Hold,
@@ -168,12 +178,9 @@ fn after_sighting(leg: &Leg<'_>, sighting: &Sighting<'_>, now: UnixMs) -> Step {
         Trace::Through => Step::Paid,
         Trace::Unclear(why) => Step::Suspend { why },
         Trace::None if leg.sent == Sent::AndRefused => Step::Move,
-        Trace::None if sighting.balance_amount < leg.amount => Step::Suspend {
-            why: format!(
-                "only {} of this payment is left, but the leg is to give {} back, and none of its cancels went through",
-                sighting.balance_amount, leg.amount
-            ),
-        },
+        // What is left never grows: no cancel of this leg can go through any more.
+        Trace::None if sighting.balance_amount < leg.amount => Step::Move,
+        Trace::None if leg.is_charge_gone() && is_alone(leg) => Step::Move,
         Trace::None if may_try_anew(leg, now) => Step::Cancel { attempt: leg.attempt.saturating_add(1) },
         Trace::None | Trace::Pending => Step::Wait,
     }
@@ -182,7 +189,11 @@ fn after_sighting(leg: &Leg<'_>, sighting: &Sighting<'_>, now: UnixMs) -> Step {
 /// Only at the start of a delivery (between two keys lies a wait, and the look-up stands directly before the second),
 /// and only when nobody else can still send the old key after the look-up.
 fn may_try_anew(leg: &Leg<'_>, now: UnixMs) -> bool {
-    leg.sent == Sent::NotYet && !leg.may_be_sent_elsewhere && (leg.is_key_spent || is_key_old(leg, now))
+    is_alone(leg) && (leg.is_key_spent || is_key_old(leg, now))
+}
+
+fn is_alone(leg: &Leg<'_>) -> bool {
+    leg.sent == Sent::NotYet && !leg.may_be_sent_elsewhere
 }
 
 /// What a payment shows of this leg's cancels.

@@ -22,14 +22,21 @@ fn a_refund_is_decided_once() {
 }
 
 #[test]
-fn only_a_payout_leg_awaits_a_transfer_and_only_one() {
-    let after = |route, state| {
-        [Transferred::Made, Transferred::Failed].map(|transferred| after_transfer(route, state, transferred))
+fn a_payout_leg_awaits_one_transfer_and_a_suspended_cancel_leg_a_persons_word() {
+    let after = |route, state, is_suspended| {
+        [Transferred::Made, Transferred::Failed]
+            .map(|transferred| after_transfer(route, state, is_suspended, transferred))
     };
-    assert_eq!(after(Route::Payout, LegState::Planned), [Some(LegState::Paid), Some(LegState::Returned)]);
+    let ended = [Some(LegState::Paid), Some(LegState::Returned)];
     for state in LegState::ALL {
-        assert_eq!(after(Route::Cancel, *state), [None, None], "{state}");
-        assert!(*state == LegState::Planned || after(Route::Payout, *state) == [None, None], "{state}");
+        let wanted = if *state == LegState::Planned { ended } else { [None, None] };
+        assert_eq!(
+            (after(Route::Payout, *state, false), after(Route::Payout, *state, true)),
+            (wanted, wanted),
+            "{state}"
+        );
+        let wanted = if *state == LegState::Executing { ended } else { [None, None] };
+        assert_eq!((after(Route::Cancel, *state, false), after(Route::Cancel, *state, true)), ([None, None], wanted));
     }
 }
 
@@ -127,7 +134,7 @@ impl Life {
 
     fn transferred(&mut self, leg: usize, transferred: Transferred) {
         let Some((route, amount, state)) = self.legs.get(leg).copied() else { return };
-        let Some(state) = after_transfer(route, state, transferred) else { return };
+        let Some(state) = after_transfer(route, state, false, transferred) else { return };
         match transferred {
             Transferred::Made => self.book(Transfer::refund_paid_by_payout, amount),
             Transferred::Failed => self.book(Transfer::refund_returned, amount),
@@ -148,6 +155,7 @@ impl Life {
             amount,
             reason: "life",
             cancelled_before: Won::ZERO,
+            charge_left: amount,
         };
         next(&leg, &Observation::Nothing, UnixMs(1)) != Step::Finished
     }

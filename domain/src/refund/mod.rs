@@ -7,7 +7,9 @@
 //!                   └─────(rejected: points returned)───────────────────────────► rejected
 //!
 //!  cancel leg:  planned ──► executing ──► paid
-//!                               └───────► moved    (Toss refuses for good: a new payout leg takes its place)
+//!                  └────────────┴───────► moved    (Toss refuses for good, or others have taken what was left of the charge:
+//!                               │                   a new payout leg takes its place)
+//!                               └───────► paid or returned, as a person says, where its command is suspended
 //!
 //!  payout leg:  planned ──(transfer made)────► paid
 //!                  └──────(transfer failed)──► returned   (its points are the user's again)
@@ -158,13 +160,18 @@ pub enum Transferred {
     Failed,
 }
 
-/// The state of a leg after what became of its transfer; `None` when the leg awaits none (any more).
-pub fn after_transfer(route: Route, state: LegState, transferred: Transferred) -> Option<LegState> {
-    match (route, state, transferred) {
-        (Route::Payout, LegState::Planned, Transferred::Made) => Some(LegState::Paid),
-        (Route::Payout, LegState::Planned, Transferred::Failed) => Some(LegState::Returned),
-        _ => None,
+/// The state of a leg after what became of its transfer; `None` when the leg awaits none (any more). A cancel leg awaits a
+/// person's word only while its command is suspended: no worker is at it then.
+pub fn after_transfer(route: Route, state: LegState, is_suspended: bool, transferred: Transferred) -> Option<LegState> {
+    match (route, state) {
+        (Route::Payout, LegState::Planned) => {}
+        (Route::Cancel, LegState::Executing) if is_suspended => {}
+        _ => return None,
     }
+    Some(match transferred {
+        Transferred::Made => LegState::Paid,
+        Transferred::Failed => LegState::Returned,
+    })
 }
 
 /// How a refund with legs in these states ends; `None` while one of them is open. (A moved leg's amount is another's.)

@@ -73,6 +73,7 @@ fn leg(attempt: u16) -> Leg<'static> {
         amount: Won(1_000),
         reason: REASON,
         cancelled_before: Won(300),
+        charge_left: Won(9_700),
     }
 }
 
@@ -136,7 +137,6 @@ fn what_does_not_add_up_is_left_to_a_person() {
     let spent = Leg { is_key_spent: true, ..leg(1) };
     assert!(is_suspended(&next(&spent, &seen(&[cancel(REASON, 999)]), NOW)), "another amount than ours");
     assert!(is_suspended(&next(&spent, &seen(&[cancel(REASON, 1_000), cancel(REASON, 1_000)]), NOW)), "twice");
-    assert!(is_suspended(&next(&spent, &seen(&[cancel("somebody else", 9_000)]), NOW)), "nothing is left");
     let anonymous = SeenCancel { reason: None, ..cancel("", 1_000) };
     assert!(is_suspended(&next(&spent, &seen(&[anonymous]), NOW)), "it may have been ours");
     let unlisted = Sighting { total_amount: Won(10_000), balance_amount: Won(8_700), cancels: vec![] };
@@ -154,15 +154,28 @@ fn a_cancel_that_toss_still_works_on_is_waited_for_and_one_it_gave_up_never_was(
 }
 
 #[test]
-fn a_final_refusal_moves_the_leg_under_a_later_key_only_without_a_trace() {
+fn a_final_refusal_moves_the_leg_only_without_a_trace() {
     let sent = |attempt| Leg { sent: Sent::Once, ..leg(attempt) };
-    assert_eq!(next(&sent(1), &refused(Refusal::Final), NOW), Step::Move);
+    assert_eq!(next(&sent(1), &refused(Refusal::Final), NOW), Step::LookUp);
     assert_eq!(next(&sent(2), &refused(Refusal::Final), NOW), Step::LookUp);
     let refused_for_good = Leg { sent: Sent::AndRefused, ..leg(2) };
     assert_eq!(next(&refused_for_good, &seen(&[]), NOW), Step::Move);
     assert_eq!(next(&refused_for_good, &seen(&[cancel(REASON, 1_000)]), NOW), Step::Paid);
     assert_eq!(next(&sent(1), &refused(Refusal::OurConfiguration), NOW), Step::Hold);
     assert_eq!(next(&sent(1), &refused(Refusal::Later), NOW), Step::Wait);
+}
+
+#[test]
+fn what_others_have_taken_is_paid_out_once_no_cancel_of_ours_can_go_through() {
+    let gone = |attempt| Leg { charge_left: Won(999), ..leg(attempt) };
+    assert_eq!(next(&gone(0), &Observation::Nothing, NOW), Step::Move, "nothing was sent");
+    assert_eq!(next(&gone(1), &Observation::Nothing, NOW), Step::LookUp, "something was");
+    assert_eq!(next(&gone(1), &seen(&[]), NOW), Step::Move);
+    assert_eq!(next(&gone(1), &seen(&[cancel(REASON, 1_000)]), NOW), Step::Paid);
+    let contested = Leg { may_be_sent_elsewhere: true, ..gone(1) };
+    assert_eq!(next(&contested, &seen(&[]), NOW), Step::Wait, "it may still be sent after this look");
+    let spent = Leg { is_key_spent: true, ..leg(1) };
+    assert_eq!(next(&spent, &seen(&[cancel("somebody else", 9_000)]), NOW), Step::Move, "nothing is left at Toss");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use contracts::{
     DeadLetterReason, Envelope, PartitionCount,
-    command::Undecodable,
+    envelope::Undecodable,
     topology::{Role, routing_key},
 };
 use platform::rabbitmq::{Delivered, header_number};

@@ -2,8 +2,9 @@
 
 use super::{invalid, user_id};
 use contracts::{
-    CommandId, CommandState, Envelope, Event, Outcome, ResultCode, UnixMs, UserId, Won, event::Caused,
-    topology::EVENTS_EXCHANGE,
+    CommandId, CommandState, Envelope, Event, Outcome, ResultCode, UnixMs, UserId, Won,
+    event::Caused,
+    topology::{COMMANDS_EXCHANGE, EVENTS_EXCHANGE, Role},
 };
 use domain::{
     ledger::{Balance, Transfer},
@@ -131,8 +132,18 @@ pub(crate) async fn insert_event(
     insert_outbox(connection, EVENTS_EXCHANGE, routing_key, &payload, now).await
 }
 
+/// Puts a follow-up command for `role` into the outbox.
+pub(crate) async fn insert_command(
+    connection: &mut MySqlConnection,
+    role: Role,
+    command: &Envelope,
+) -> Result<(), sqlx::Error> {
+    let payload = String::from_utf8(command.encode()).map_err(invalid)?;
+    insert_outbox(connection, COMMANDS_EXCHANGE, role.as_str(), &payload, command.accepted_at).await
+}
+
 /// Leaves a message in the outbox.
-pub(crate) async fn insert_outbox(
+async fn insert_outbox(
     connection: &mut MySqlConnection,
     exchange: &str,
     routing_key: &str,

@@ -25,7 +25,7 @@ mod shared_breaker;
 mod transaction;
 
 pub(crate) use books::{
-    add_debt, balance, debt, ended, find_balance, insert_event, insert_outbox, insert_transfer, is_expired, is_stale,
+    add_debt, balance, debt, ended, find_balance, insert_command, insert_event, insert_transfer, is_expired, is_stale,
     write_balance,
 };
 pub use gate::policy as breaker_policy;

@@ -3,8 +3,8 @@
 use super::{CarryOut, Crew, Ending, Fault, consume::LifeError};
 use contracts::{
     DeadLetterReason, Envelope, Outcome, UnixMs,
-    command::Undecodable,
     dead_letter::{HEADER_ATTEMPTS, HEADER_ERROR, HEADER_FIRST_FAILED_AT, HEADER_LAST_FAILED_AT, HEADER_ORIGIN},
+    envelope::Undecodable,
     topology::{RETRY_EXCHANGE, RETRY_JITTER_PERCENT, Role, origin, retry_queue},
 };
 use domain::retry::{self, Retry};

@@ -7,11 +7,8 @@ use super::{
     payout::{self, PayoutPort},
     rows::{PlannedLeg, Refund, insert_leg, lock_refund, write_decision},
 };
-use crate::laddered::{balance, debt, ended, insert_outbox, invalid, user_id};
-use contracts::{
-    Command, Envelope, Outcome, RefundId, ResultCode, UnixMs, UserId, Won,
-    topology::{COMMANDS_EXCHANGE, Role},
-};
+use crate::laddered::{balance, debt, ended, insert_command, invalid, user_id};
+use contracts::{Command, Envelope, Outcome, RefundId, ResultCode, UnixMs, UserId, Won, topology::Role};
 use domain::refund::{Decision, NewLeg, Refundable, Route, allocate, decide, leg_command};
 use serde_json::json;
 use sqlx::MySqlConnection;
@@ -86,7 +83,5 @@ async fn plan_cancel(
         PlannedLeg { refund: refund.id, leg_no, route: Route::Cancel, order_id: Some(order_id), amount, command: id };
     insert_leg(connection, &leg, now).await?;
     let command = Command::CancelCharge { refund: refund.id, leg: leg_no };
-    let payload = Envelope::new(id, refund.user, now, None, command).encode();
-    let payload = String::from_utf8(payload).map_err(invalid)?;
-    insert_outbox(connection, COMMANDS_EXCHANGE, Role::Refund.as_str(), &payload, now).await
+    insert_command(connection, Role::Refund, &Envelope::new(id, refund.user, now, None, command)).await
 }

@@ -4,12 +4,12 @@ use super::{
     Store,
     once::column,
     payout,
-    rows::{Refund, book, end_if_last, leg_reference, lock_refund},
+    rows::{Refund, book_cancel, charge_left, end_if_last, leg_reference, lock_refund},
 };
-use crate::laddered::{Fault, Inbox, Standing, again_on_contention, ended, invalid};
-use contracts::{Envelope, Outcome, RefundId, ResultCode, UnixMs, UserId, Won};
+use crate::laddered::{Fault, Inbox, Standing, again_on_contention, ended, insert_command, invalid};
+use contracts::{Command, CommandId, Envelope, Outcome, RefundId, ResultCode, UnixMs, UserId, Won, topology::Role};
 use domain::{
-    ledger::{Heading, Transfer},
+    ledger::Heading,
     refund::{
         LegState, Route, cancel_reason,
         leg::{Leg, Sent},
@@ -20,6 +20,8 @@ use serde_json::json;
 use sqlx::MySqlConnection;
 use std::time::Duration;
 
+/// The failure code of a leg whose charge others took back.
+const TAKEN_BACK: &str = "CHARGE_TAKEN_BACK";
 /// `refund_legs.failure_code`'s width.
 const MAX_CODE_CHARS: usize = 100;
 
@@ -33,6 +35,7 @@ pub(super) struct Stored {
     state: LegState,
     key_since: UnixMs,
     cancelled_before: Won,
+    charge_left: Won,
     may_be_sent_elsewhere: bool,
     pub(super) payment_key: String,
     pub(super) amount: Won,
@@ -53,6 +56,7 @@ impl Stored {
             amount: self.amount,
             reason: &self.reason,
             cancelled_before: self.cancelled_before,
+            charge_left: self.charge_left,
         }
     }
 }
@@ -93,17 +97,22 @@ impl Store {
                 Standing::Superseded => return Ok(Begun::Superseded),
                 standing => standing,
             };
-            let Some(mut stored) = lock_leg(&mut transaction, refund, leg_no).await? else {
-                let outcome = ended(envelope, ResultCode::RefundNotFound, json!({}), now);
-                Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-                halt::around("refund.begin", transaction.commit()).await?;
-                return Ok(Begun::Ended(outcome));
+            let found = lock_leg(&mut transaction, refund, leg_no).await?;
+            let mut stored = match found.ok_or(ResultCode::RefundNotFound).and_then(still_open) {
+                Ok(stored) => stored,
+                Err(code) => {
+                    let outcome = ended(envelope, code, json!({}), now);
+                    Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
+                    halt::around("refund.begin", transaction.commit()).await?;
+                    return Ok(Begun::Ended(outcome));
+                }
             };
             if let Standing::Unfinished { since: Some(since) } = standing {
                 let limit_ms = i64::try_from(sender_limit.as_millis()).unwrap_or(i64::MAX);
                 stored.may_be_sent_elsewhere = now.ms_since(since) < limit_ms;
             }
-            if stored.state == LegState::Planned {
+            // Where the charge has nothing left, no key is taken: the rules move the leg without asking Toss.
+            if stored.state == LegState::Planned && stored.charge_left >= stored.amount {
                 write_key(&mut transaction, &stored, 1, now).await?;
                 (stored.state, stored.attempt, stored.key_since) = (LegState::Executing, 1, now);
             }
@@ -157,22 +166,19 @@ impl Store {
                 return Ok(outcome);
             }
             let refund = refund_of(&mut transaction, stored).await?;
-            check_executing(&mut transaction, stored).await?;
-            end_leg(&mut transaction, stored, LegState::Paid, None, now).await?;
-            sqlx::query!(
-                "UPDATE payments SET cancelled_amount = cancelled_amount + ?, updated_at_ms = ? WHERE order_id = ?",
-                stored.amount.0,
-                now.0,
-                stored.order_id
-            )
-            .execute(&mut *transaction)
-            .await?;
+            check_open(&mut transaction, stored).await?;
             let reference = leg_reference(stored.refund, stored.leg_no);
             let heading = Heading { command: envelope.id, no: 0, reference, at: now };
-            let transfer = Transfer::refund_paid_by_cancel(heading, stored.user, stored.amount).map_err(invalid)?;
-            book(&mut transaction, stored.user, &transfer).await?;
-            end_if_last(&mut transaction, envelope, &refund, now).await?;
-            let outcome = ended(envelope, ResultCode::Ok, json!({}), now);
+            let code = if book_cancel(&mut transaction, heading, stored.user, &stored.order_id, stored.amount).await? {
+                end_leg(&mut transaction, stored, LegState::Paid, None, now).await?;
+                end_if_last(&mut transaction, envelope, &refund, now).await?;
+                ResultCode::Ok
+            } else {
+                // The bank took the deposit back first. That was the money; what Toss cancelled was the empty account.
+                self.replace(&mut transaction, stored, TAKEN_BACK, now).await?;
+                ResultCode::TossFailed
+            };
+            let outcome = ended(envelope, code, json!({}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
             halt::around("refund.pay", transaction.commit()).await?;
             Ok(outcome)
@@ -205,17 +211,41 @@ impl Store {
                 return Ok(outcome);
             }
             refund_of(&mut transaction, stored).await?;
-            check_executing(&mut transaction, stored).await?;
-            let code: String = code.chars().take(MAX_CODE_CHARS).collect();
-            end_leg(&mut transaction, stored, LegState::Moved, Some(&code), now).await?;
-            let leg = (stored.refund, next_leg_no(&mut transaction, stored.refund).await?);
-            payout::plan(&mut transaction, &self.payouts, leg, stored.user, stored.amount, now).await?;
+            check_open(&mut transaction, stored).await?;
+            self.replace(&mut transaction, stored, if code.is_empty() { TAKEN_BACK } else { code }, now).await?;
             let outcome = ended(envelope, ResultCode::TossFailed, json!({}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
             halt::around("refund.move", transaction.commit()).await?;
             Ok(outcome)
         })
         .await
+    }
+
+    /// Ends the leg and plans a payout in its place. The charge is looked at again: where others have taken its money, our
+    /// books must know before anybody transfers the payout.
+    async fn replace(
+        &self,
+        connection: &mut MySqlConnection,
+        stored: &Stored,
+        code: &str,
+        now: UnixMs,
+    ) -> Result<(), sqlx::Error> {
+        let code: String = code.chars().take(MAX_CODE_CHARS).collect();
+        end_leg(connection, stored, LegState::Moved, Some(&code), now).await?;
+        let leg = (stored.refund, next_leg_no(connection, stored.refund).await?);
+        payout::plan(connection, &self.payouts, leg, stored.user, stored.amount, now).await?;
+        let id = CommandId::derived(UserId::SYSTEM, "follow_moved", &leg_reference(stored.refund, stored.leg_no));
+        let follow = Command::FollowPayment { order_id: stored.order_id.clone() };
+        insert_command(connection, Role::Payment, &Envelope::new(id, UserId::SYSTEM, now, None, follow)).await
+    }
+}
+
+/// A leg that a person ended while its command was suspended: the command ends as the leg did.
+fn still_open(stored: Stored) -> Result<Stored, ResultCode> {
+    match stored.state {
+        LegState::Planned | LegState::Executing => Ok(stored),
+        LegState::Paid => Err(ResultCode::Ok),
+        LegState::Moved | LegState::Returned => Err(ResultCode::TossFailed),
     }
 }
 
@@ -235,10 +265,12 @@ async fn lock_leg(
     .await?;
     let Some(leg) = found.filter(|leg| leg.route == Route::Cancel.as_str()) else { return Ok(None) };
     let order_id = leg.order_id.ok_or_else(|| invalid("a cancel leg without its charge"))?;
-    let charge =
-        sqlx::query!("SELECT user_id, payment_key, cancelled_amount FROM payments WHERE order_id = ?", order_id)
-            .fetch_optional(connection)
-            .await?;
+    let charge = sqlx::query!(
+        "SELECT user_id, payment_key, state, amount, cancelled_amount, reversed_amount FROM payments WHERE order_id = ?",
+        order_id
+    )
+    .fetch_optional(connection)
+    .await?;
     let charge = charge.ok_or_else(|| invalid(format!("a leg cancels the unknown charge {order_id}")))?;
     Ok(Some(Stored {
         refund,
@@ -247,6 +279,7 @@ async fn lock_leg(
         state: leg.state.parse().map_err(|error: domain::UnknownWord| invalid(error))?,
         key_since: UnixMs(leg.updated_at_ms),
         cancelled_before: Won(leg.cancelled_before.unwrap_or(charge.cancelled_amount)),
+        charge_left: charge_left(&charge.state, charge.amount, charge.cancelled_amount, charge.reversed_amount),
         may_be_sent_elsewhere: false,
         payment_key: charge.payment_key.ok_or_else(|| invalid(format!("charge {order_id} has no payment key")))?,
         amount: Won(leg.amount),
@@ -287,10 +320,10 @@ async fn refund_of(connection: &mut MySqlConnection, stored: &Stored) -> Result<
 }
 
 /// Locks the leg and makes sure that it still is to be paid.
-async fn check_executing(connection: &mut MySqlConnection, stored: &Stored) -> Result<(), sqlx::Error> {
+async fn check_open(connection: &mut MySqlConnection, stored: &Stored) -> Result<(), sqlx::Error> {
     let (refund, leg_no) = (stored.refund, stored.leg_no);
     let locked = lock_leg(connection, refund, leg_no).await?;
-    if locked.is_some_and(|leg| leg.state == LegState::Executing) {
+    if locked.is_some_and(|leg| still_open(leg).is_ok()) {
         return Ok(());
     }
     Err(invalid(format!("leg {leg_no} of refund {refund} is no longer being paid")))

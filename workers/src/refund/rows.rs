@@ -5,7 +5,8 @@ use crate::laddered::{balance, insert_event, insert_transfer, invalid, write_bal
 use contracts::{CommandId, Envelope, Event, RefundId, UnixMs, UserId, Won};
 use domain::{
     UnknownWord,
-    ledger::{Transfer, apply},
+    ledger::{Heading, Transfer, apply},
+    payment,
     refund::{LegState, Route, State, end},
 };
 use sqlx::MySqlConnection;
@@ -97,6 +98,48 @@ pub(super) async fn book(
     apply(&mut points, user, transfer).map_err(invalid)?;
     write_balance(connection, user, &points).await?;
     insert_transfer(connection, transfer).await
+}
+
+/// What a charge can still give back, by our books.
+pub(super) fn charge_left(state: &str, amount: i64, cancelled: i64, reversed: i64) -> Won {
+    if state == payment::State::Done.as_str() {
+        return Won(amount.saturating_sub(cancelled).saturating_sub(reversed));
+    }
+    // A deposit that the bank took back gives nothing back any more.
+    Won::ZERO
+}
+
+/// Books that Toss gave a leg back: the points leave the ledger. `false`, and nothing is booked, when the charge has not
+/// that much left by our books: others took it first, and were booked first.
+pub(super) async fn book_cancel(
+    connection: &mut MySqlConnection,
+    heading: Heading,
+    user: UserId,
+    order_id: &str,
+    amount: Won,
+) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query!(
+        "SELECT state, amount, cancelled_amount, reversed_amount FROM payments WHERE order_id = ? FOR UPDATE",
+        order_id
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if charge_left(&row.state, row.amount, row.cancelled_amount, row.reversed_amount) < amount {
+        return Ok(false);
+    }
+    // A look-up that began before this is made again: it would take this cancel for one that our books lack.
+    sqlx::query!(
+        "UPDATE payments SET cancelled_amount = cancelled_amount + ?, looks = looks + 1, updated_at_ms = ?
+         WHERE order_id = ?",
+        amount.0,
+        heading.at.0,
+        order_id
+    )
+    .execute(&mut *connection)
+    .await?;
+    let transfer = Transfer::refund_paid_by_cancel(heading, user, amount).map_err(invalid)?;
+    book(connection, user, &transfer).await?;
+    Ok(true)
 }
 
 /// What the ledger calls a leg.

@@ -103,5 +103,5 @@ async fn refused(stage: &Stage, n: u64) -> Round {
     let round = cancel(stage, n, Some((9, &fault))).await;
     let at_toss = round.at_toss.map(|(order, _)| (order, (1, 0)));
     let legs = round.legs.map(|(refund, _)| (refund, vec![("cancel", 2_000, "moved"), ("payout", 2_000, "planned")]));
-    Round { ends: "rejected", points: (3_000, 2_000), at_toss, legs, tells: 0, ..round }
+    Round { ends: "rejected", points: (3_000, 2_000), at_toss, legs, ..round }
 }
