@@ -8,7 +8,7 @@ readonly PROCESSES=(sandbox api bid payment refund relay scheduler)
 arguments_of() { # PROCESS; one word a line
   case $1 in
   sandbox) printf '%s\n' sandbox --listen "127.0.0.1:$sandbox_port" --journal "$home/sandbox.jsonl" \
-    --clock-file "$home/clock_offset_ms" ;;
+    --clock-file "$home/clock_offset_ms" --webhooks "http://127.0.0.1:$api_port/api/payments/toss/webhook" ;;
   api) say api ;;
   *) printf '%s\n' worker "$1" ;;
   esac

@@ -211,12 +211,11 @@ fn addresses_name_services_and_ports_that_exist() {
     let config = configuration_of(&own_services(&yaml)["api"], &secrets);
     let amqp: u16 = rabbitmq_conf("listeners.tcp.default").parse().unwrap();
     let sandbox = texts(&own_services(&yaml)["toss-sandbox"], "command");
-    let sandbox = sandbox.iter().skip_while(|word| *word != "--listen").nth(1).unwrap();
-    let known: BTreeMap<&str, u16> =
-        SERVER_PORTS.into_iter().chain([("rabbitmq", amqp), ("toss-sandbox", port_of(sandbox))]).collect();
-    for url in
-        [config.database.url.expose(), config.rabbitmq.url.expose(), config.redis.url.expose(), &config.toss.base_url]
-    {
+    let option = |name: &str| sandbox.iter().skip_while(|word| *word != name).nth(1).unwrap();
+    let own = [("toss-sandbox", port_of(option("--listen"))), ("api", config.http.listen.port())];
+    let known: BTreeMap<&str, u16> = SERVER_PORTS.into_iter().chain([("rabbitmq", amqp)]).chain(own).collect();
+    let servers = [config.database.url.expose(), config.rabbitmq.url.expose(), config.redis.url.expose()];
+    for url in servers.into_iter().chain([config.toss.base_url.as_str(), option("--webhooks")]) {
         let address = url.split("://").nth(1).unwrap().rsplit('@').next().unwrap().split('/').next().unwrap();
         let (host, port) = address.split_once(':').unwrap();
         assert!(services(&yaml).contains_key(host), "{host}");

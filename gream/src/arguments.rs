@@ -42,6 +42,9 @@ pub enum Task {
         /// The market's movable clock, if any (`clock.offset_file`).
         #[arg(long)]
         clock_file: Option<PathBuf>,
+        /// Where webhooks go, such as <http://127.0.0.1:8080/api/payments/toss/webhook>; without it, nowhere.
+        #[arg(long)]
+        webhooks: Option<String>,
     },
     /// Make the schema, or bring it up to date.
     Migrate,
@@ -72,6 +75,19 @@ pub enum Task {
     /// Play a market day over HTTP, then audit. Exit status 0 when both the day and the audit hold. Adds users, products
     /// and trades: for demo and test markets.
     Load(LoadArguments),
+    /// Charge points by hand: prints the address of the sandbox's payment window, and does what a front end does once your
+    /// browser has come back from it. Adds a user: for demo and test markets.
+    Charge {
+        /// The API, such as <http://127.0.0.1:8080>.
+        #[arg(long, env = "GREAM_API")]
+        api: String,
+        /// The Toss sandbox, such as <http://127.0.0.1:8099>.
+        #[arg(long, env = "GREAM_SANDBOX")]
+        sandbox: String,
+        /// Won.
+        #[arg(default_value_t = 10_000)]
+        amount: u32,
+    },
     /// Print the broker's definitions, as in rabbitmq/definitions.json.
     Topology,
     /// Print the AsyncAPI document of the messages, as in contracts/asyncapi.json.

@@ -34,7 +34,9 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Task::Api => processes::api().await,
         Task::Worker { roles } => processes::worker(&roles).await,
         Task::Scheduler => processes::worker(&[arguments::WorkerRole::Scheduler]).await,
-        Task::Sandbox { listen, journal, clock_file } => processes::sandbox(listen, journal, clock_file).await,
+        Task::Sandbox { listen, journal, clock_file, webhooks } => {
+            processes::sandbox(listen, journal, clock_file, webhooks).await
+        }
         Task::Migrate => tasks::migrate().await,
         Task::Admin { task: AdminTask::Create { login_id, password_file } } => {
             tasks::create_administrator(&login_id, password_file.as_deref()).await
@@ -42,6 +44,7 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Task::Audit { sources, limit_s, json } => tasks::audit(&sources, Duration::from_secs(limit_s), json).await,
         Task::Breaker { task } => tasks::breaker(task.as_ref()).await,
         Task::Load(arguments) => market_day::play(arguments).await,
+        Task::Charge { api, sandbox, amount } => market_day::charge(&api, &sandbox, amount).await,
         Task::Topology => tasks::topology(),
         Task::Asyncapi => tasks::asyncapi(),
         Task::Config => Ok(tasks::print_defaults()),

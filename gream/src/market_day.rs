@@ -10,6 +10,13 @@ type Failure = Box<dyn std::error::Error>;
 /// After the last answer, what is still under way (events, follow-up commands, retries) gets this long to end.
 const REST_LIMIT: Duration = Duration::from_secs(90);
 
+/// `gream charge`
+pub async fn charge(api: &str, sandbox: &str, amount: u32) -> Result<ExitCode, Failure> {
+    let wanted = load::ByHand { api: Url::parse(api)?, sandbox: Url::parse(sandbox)?, amount };
+    load::charge(wanted, |line| println!("{line}")).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Plays the day. Exit status 0 only if the day's own rules and the audit hold.
 pub async fn play(arguments: LoadArguments) -> Result<ExitCode, Failure> {
     let config = Config::load()?;

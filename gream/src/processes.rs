@@ -208,7 +208,12 @@ pub async fn api() -> Result<ExitCode, Failure> {
 }
 
 /// `gream sandbox`
-pub async fn sandbox(listen: SocketAddr, journal: PathBuf, clock_file: Option<PathBuf>) -> Result<ExitCode, Failure> {
+pub async fn sandbox(
+    listen: SocketAddr,
+    journal: PathBuf,
+    clock_file: Option<PathBuf>,
+    webhooks: Option<String>,
+) -> Result<ExitCode, Failure> {
     let config = Config::load()?;
     platform::telemetry::start_logging(&config.telemetry);
     if config.mode == Mode::Production {
@@ -224,6 +229,7 @@ pub async fn sandbox(listen: SocketAddr, journal: PathBuf, clock_file: Option<Pa
         journal,
         now: Arc::new(move || clock.now()),
     };
-    toss::sandbox::serve(listener, options, async move { shutdown.requested().await }).await?;
+    let webhooks = webhooks.map(toss::sandbox::webhooks::WebhookOptions::to);
+    toss::sandbox::serve_with_webhooks(listener, options, webhooks, async move { shutdown.requested().await }).await?;
     Ok(ExitCode::SUCCESS)
 }

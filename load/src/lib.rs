@@ -12,6 +12,7 @@
 //! Doesn't: look into the system. What clients cannot see is `operator::audit`'s to compare.
 
 mod acts;
+mod by_hand;
 mod charge;
 mod clock_file;
 mod day;
@@ -28,6 +29,7 @@ mod report;
 mod session;
 
 pub use acts::night::Night;
+pub use by_hand::{ByHand, ByHandError, charge};
 pub use report::{CLIENT_KINDS, DayReport, KindFigures, MIN_OF_KIND, MIN_OF_REFUSAL, REFUSALS, REFUSALS_IN_TIME};
 pub use session::Login;
 
@@ -166,8 +168,12 @@ pub async fn play(options: Options) -> Result<DayReport, LoadError> {
     Ok(DayReport::new(frame, day.record.snapshot()))
 }
 
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 async fn begin(options: &Options) -> Result<(Day, Session), LoadError> {
-    let began_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let began_unix_s = since_1970().as_secs();
     let http = |url: &Url| Http::new(url.clone()).map_err(|error| LoadError::Opening(error.to_string()));
     let journal =
         Journal::open(&options.journal).map_err(|error| LoadError::Journal { path: options.journal.clone(), error })?;

@@ -141,11 +141,11 @@ async fn an_older_look_up_does_not_undo_a_newer_one() {
     };
     let order = order_of(&charge);
     stage.deposit(&charge, "").await;
-    let (mut slow, file) = stage.market.halting_worker(&["payment"], "payment.looked_up");
+    let (mut slow, file) = stage.market.halting_worker(&["payment"], "payment.follow_up.after");
     let command = Command::FollowPayment { order_id: order.to_owned() };
     let first = envelope("slow", UserId::SYSTEM, stage.market.now(), command);
     stage.publish(&first).await;
-    halted(&mut slow, &file, "payment.looked_up").await;
+    halted(&mut slow, &file, "payment.follow_up.after").await;
     // It saw DONE. Then the bank takes the deposit back, and another worker sees that.
     stage.deposit(&charge, "/error").await;
     slow.signal("STOP");
@@ -157,34 +157,4 @@ async fn an_older_look_up_does_not_undo_a_newer_one() {
     assert_eq!(stage.charge_state(order).await, "awaiting_deposit");
     assert_eq!(stage.points(user).await, (0, 0), "looked at again, and nothing was credited");
     stage.audit_holds().await;
-}
-
-async fn killed_while_it_books(point: &str) {
-    let stage = Stage::new(&format!("kill_{}", point.replace('.', "_"))).await;
-    let user = stage.market.user(1, 0).await;
-    let charge = {
-        let _worker = stage.market.worker(&["payment"]).await;
-        stage.awaiting(user, 10_000).await
-    };
-    stage.deposit(&charge, "").await;
-    let (mut victim, file) = stage.market.halting_worker(&["payment"], point);
-    let command = Command::FollowPayment { order_id: order_of(&charge).to_owned() };
-    let hint = envelope("hint", UserId::SYSTEM, stage.market.now(), command);
-    stage.publish(&hint).await;
-    halted(&mut victim, &file, point).await;
-    victim.kill();
-    let _successor = stage.market.worker(&["payment"]).await;
-    stage.market.reaches(hint.id, "done").await;
-    assert_eq!(stage.points(user).await, (10_000, 0));
-    stage.audit_holds().await;
-}
-
-#[tokio::test]
-async fn a_payment_worker_killed_after_its_look_up() {
-    killed_while_it_books("payment.looked_up").await;
-}
-
-#[tokio::test]
-async fn a_payment_worker_killed_before_it_has_booked() {
-    killed_while_it_books("payment.before_booking").await;
 }

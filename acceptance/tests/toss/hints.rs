@@ -129,7 +129,7 @@ async fn a_charge_whose_command_is_gone_is_found_and_ended() {
     stage.market.set("GREAM__SCHEDULER__CHARGES_INTERVAL_MS", 200);
     let (taken, lost) = (stage.market.user(1, 0).await, stage.market.user(2, 0).await);
     let mut commands = Vec::new();
-    for (user, point) in [(taken, "payment.answered"), (lost, "payment.before_call")] {
+    for (user, point) in [(taken, "payment.confirm.after"), (lost, "payment.confirm.before")] {
         let command = stage.charge(user, 1_000).await;
         let (mut victim, file) = stage.market.halting_worker(&["payment"], point);
         stage.publish(&command).await;

@@ -12,6 +12,7 @@ mod hints;
 mod old;
 mod outage;
 mod outages;
+mod points;
 mod refunds;
 mod stage;
 mod taken_back;

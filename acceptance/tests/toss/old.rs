@@ -25,8 +25,8 @@ async fn left_behind(stage: &Stage, user: UserId, point: &str) -> Envelope {
 async fn an_old_charge_is_looked_up_and_credited_or_refused_and_never_sent_again() {
     let stage = Stage::new("old_charge").await;
     let (taken, never) = (stage.market.user(1, 0).await, stage.market.user(2, 0).await);
-    let paid = left_behind(&stage, taken, "payment.answered").await;
-    let unpaid = left_behind(&stage, never, "payment.before_call").await;
+    let paid = left_behind(&stage, taken, "payment.confirm.after").await;
+    let unpaid = left_behind(&stage, never, "payment.confirm.before").await;
     // One that no worker has ever met.
     let unmet = stage.charge(never, 2_000).await;
     let confirms = stage.calls("confirm").await;
@@ -52,7 +52,7 @@ async fn an_old_charge_is_looked_up_and_credited_or_refused_and_never_sent_again
 
 #[tokio::test]
 async fn an_old_cancel_is_looked_up_and_the_money_given_back_once() {
-    for (point, sent) in [("refund.answered", 1), ("refund.before_call", 0)] {
+    for (point, sent) in [("refund.cancel.after", 1), ("refund.cancel.before", 0)] {
         let stage = Stage::new(&format!("old_{}", point.replace('.', "_"))).await;
         let user = stage.market.user(1, 0).await;
         let (order, refund) = {

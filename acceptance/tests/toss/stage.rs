@@ -188,6 +188,32 @@ impl Stage {
         command.id
     }
 
+    /// Rejects every refund that the user has asked for.
+    pub async fn reject_refunds_of(&self, user: UserId) {
+        let open = "SELECT refund_id FROM refunds WHERE user_id = ? AND state = 'requested'";
+        let open: Vec<i64> = sqlx::query_scalar(open)
+            .bind(i64::try_from(user.0).unwrap())
+            .fetch_all(&self.market.database)
+            .await
+            .unwrap();
+        for refund in open.into_iter().map(|id| RefundId(u64::try_from(id).unwrap())) {
+            let command = Command::RejectRefund { refund, reason: "안 됩니다.".to_owned() };
+            let command = envelope(&format!("n{refund}"), UserId(9), self.market.now(), command);
+            self.publish(&command).await;
+            self.market.reaches(command.id, "done").await;
+        }
+    }
+
+    /// The newest command that waits in the outbox for this queue; it is the caller's now, as it would be a relay's.
+    pub async fn takes_off_outbox(&self, queue: &str) -> Envelope {
+        let newest = "SELECT outbox_id, payload FROM outbox WHERE routing_key = ? ORDER BY outbox_id DESC LIMIT 1";
+        let (id, payload): (i64, String) =
+            sqlx::query_as(newest).bind(queue).fetch_one(&self.market.database).await.unwrap();
+        let taken = sqlx::query("DELETE FROM outbox WHERE outbox_id = ?").bind(id);
+        taken.execute(&self.market.database).await.unwrap();
+        Envelope::decode(payload.as_bytes()).unwrap()
+    }
+
     pub async fn fault(&self, path: &str, order_id: &str, times: u32, fault: Value) {
         let request = json!({"match": {"path": path, "orderId": order_id}, "times": times, "fault": fault});
         let answer = self.ask("POST", "/sandbox/faults", &request).await;
@@ -273,18 +299,18 @@ impl Stage {
         becomes(&format!("refund {refund} is {state}"), state.to_owned(), || self.refund_state(refund)).await;
     }
 
+    /// The database and the sandbox's journal.
+    pub fn audit_sources(&self) -> operator::Sources {
+        operator::Sources {
+            sandbox: Some(format!("http://{}", self.address).parse().unwrap()),
+            ..self.market.audit_sources()
+        }
+    }
+
     /// The audit, with the sandbox's journal, once everything has ended and the outbox is empty.
     pub async fn audit_holds(&self) {
         let _relay = self.market.worker(&["relay"]).await;
-        let sources = operator::Sources {
-            database: self.market.database.clone(),
-            journal: None,
-            broker: None,
-            sandbox: Some(format!("http://{}", self.address).parse().unwrap()),
-            partitions: self.market.partitions,
-            clock: self.market.clock.clone(),
-        };
-        let report = operator::audit_at_rest(&sources, PATIENCE).await.expect("the audit runs");
+        let report = operator::audit_at_rest(&self.audit_sources(), PATIENCE).await.expect("the audit runs");
         assert!(report.holds_at_rest(), "{}", serde_json::to_string_pretty(&report).unwrap());
     }
 }

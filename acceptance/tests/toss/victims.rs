@@ -1,99 +1,8 @@
-//! Workers that are killed or stopped at named points, with a successor that goes on.
+//! Workers that stand still at named points while a successor goes on. `points` has those that are killed.
 
 use crate::stage::{Stage, halted, order_of};
 use acceptance::wait::becomes;
 use serde_json::json;
-
-async fn charge_worker_is_killed_at(point: &str) {
-    let stage = Stage::new(&format!("kill_{}", point.replace('.', "_"))).await;
-    let user = stage.market.user(1, 0).await;
-    let command = stage.charge(user, 10_000).await;
-    let (mut victim, file) = stage.market.halting_worker(&["payment"], point);
-    stage.publish(&command).await;
-    halted(&mut victim, &file, point).await;
-    victim.kill();
-    let _successor = stage.market.worker(&["payment"]).await;
-    stage.market.reaches(command.id, "done").await;
-    becomes("an empty queue", 0, || stage.market.broker.depth("payment")).await;
-    assert_eq!(stage.moves(order_of(&command)).await, (1, 0));
-    assert_eq!(stage.points(user).await, (10_000, 0));
-    assert_eq!(stage.attempts(command.id).await, 1, "no attempt was burnt");
-    stage.audit_holds().await;
-}
-
-#[tokio::test]
-async fn a_payment_worker_killed_before_its_call() {
-    charge_worker_is_killed_at("payment.before_call").await;
-}
-
-#[tokio::test]
-async fn a_payment_worker_killed_after_its_call() {
-    charge_worker_is_killed_at("payment.answered").await;
-}
-
-#[tokio::test]
-async fn a_payment_worker_killed_before_its_commit() {
-    charge_worker_is_killed_at("payment.before_commit").await;
-}
-
-#[tokio::test]
-async fn a_payment_worker_killed_after_its_commit() {
-    charge_worker_is_killed_at("payment.committed").await;
-}
-
-#[tokio::test]
-async fn a_payment_worker_killed_before_its_ack() {
-    charge_worker_is_killed_at("payment.before_ack").await;
-}
-
-async fn refund_worker_is_killed_at(point: &str) {
-    let stage = Stage::new(&format!("kill_{}", point.replace('.', "_"))).await;
-    let user = stage.market.user(1, 0).await;
-    let (order, refund) = {
-        let _worker = stage.market.worker(&["payment", "refund"]).await;
-        (stage.charged(user, 10_000).await, stage.refund(user, 4_000).await)
-    };
-    // Approved without a relay, so that the leg's command comes when the victim waits for it.
-    {
-        let _worker = stage.market.worker(&["refund"]).await;
-        stage.approve(refund).await;
-    }
-    let (mut victim, file) = stage.market.halting_worker(&["refund"], point);
-    let _relay = stage.market.worker(&["relay"]).await;
-    halted(&mut victim, &file, point).await;
-    victim.kill();
-    let _successor = stage.market.worker(&["refund"]).await;
-    stage.refund_becomes(refund, "paid").await;
-    becomes("an empty queue", 0, || stage.market.broker.depth("refund")).await;
-    assert_eq!(stage.moves(&order).await, (1, 1), "given back once");
-    assert_eq!(stage.points(user).await, (6_000, 0));
-    stage.audit_holds().await;
-}
-
-#[tokio::test]
-async fn a_refund_worker_killed_before_its_call() {
-    refund_worker_is_killed_at("refund.before_call").await;
-}
-
-#[tokio::test]
-async fn a_refund_worker_killed_after_its_call() {
-    refund_worker_is_killed_at("refund.answered").await;
-}
-
-#[tokio::test]
-async fn a_refund_worker_killed_before_its_commit() {
-    refund_worker_is_killed_at("refund.before_commit").await;
-}
-
-#[tokio::test]
-async fn a_refund_worker_killed_after_its_commit() {
-    refund_worker_is_killed_at("refund.committed").await;
-}
-
-#[tokio::test]
-async fn a_refund_worker_killed_before_its_ack() {
-    refund_worker_is_killed_at("refund.before_ack").await;
-}
 
 /// The dangerous one: it decided to send a cancel, stood still, and its successor has paid the leg under another key.
 #[tokio::test]
@@ -108,9 +17,9 @@ async fn a_refund_worker_that_stood_still_sends_nothing_when_it_goes_on() {
         stage.approve(refund).await;
         (order, refund)
     };
-    let (mut victim, file) = stage.market.halting_worker(&["refund"], "refund.before_call");
+    let (mut victim, file) = stage.market.halting_worker(&["refund"], "refund.cancel.before");
     let _relay = stage.market.worker(&["relay"]).await;
-    halted(&mut victim, &file, "refund.before_call").await;
+    halted(&mut victim, &file, "refund.cancel.before").await;
     victim.signal("STOP");
     // The first key is answered with an error that binds nothing, so the successor pays under a second one.
     stage.fault("cancel", &order, 1, json!({"status": 502, "effect": false})).await;
@@ -137,9 +46,9 @@ async fn a_payment_worker_that_stood_still_credits_nothing_twice() {
     stage.market.set("GREAM__RABBITMQ__HEARTBEAT_S", 2);
     let user = stage.market.user(1, 0).await;
     let command = stage.charge(user, 10_000).await;
-    let (mut victim, file) = stage.market.halting_worker(&["payment"], "payment.answered");
+    let (mut victim, file) = stage.market.halting_worker(&["payment"], "payment.confirm.after");
     stage.publish(&command).await;
-    halted(&mut victim, &file, "payment.answered").await;
+    halted(&mut victim, &file, "payment.confirm.after").await;
     victim.signal("STOP");
     let _successor = stage.market.worker(&["payment"]).await;
     stage.market.reaches(command.id, "done").await;

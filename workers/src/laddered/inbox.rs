@@ -5,7 +5,7 @@
 
 use super::{Foundation, again_on_contention, invalid};
 use contracts::{CommandId, CommandState, Envelope, Fingerprint, Outcome, ResultCode, UnixMs};
-use platform::database::within;
+use platform::{database::within, halt};
 use sqlx::{MySqlConnection, MySqlPool};
 use std::time::Duration;
 
@@ -171,7 +171,7 @@ impl Inbox {
             )
             .execute(&mut *transaction)
             .await?;
-            transaction.commit().await?;
+            halt::around("laddered.retrying", transaction.commit()).await?;
             Ok(None)
         })
         .await
@@ -208,7 +208,7 @@ impl Inbox {
                 now.0
             )
             .execute(&self.pool);
-            within(self.limit, write).await.map(drop)
+            halt::around("laddered.suspend", within(self.limit, write)).await.map(drop)
         })
         .await
     }

@@ -13,7 +13,10 @@ use lapin::{
     message::Delivery,
     types::{AMQPValue, FieldTable},
 };
-use platform::rabbitmq::{Delivered, Failure, Message, Subscription, header_number, header_text};
+use platform::{
+    halt,
+    rabbitmq::{Delivered, Failure, Message, Subscription, header_number, header_text},
+};
 use std::panic::AssertUnwindSafe;
 
 /// Longest error text in a header.
@@ -42,6 +45,7 @@ struct Failed {
 impl<H: CarryOut> Crew<H> {
     /// One delivery, to its end. An error means that it stays unacked and everything is let go of.
     pub(super) async fn handle(&self, arrived: Arrived, subscription: &Subscription) -> Result<(), LifeError> {
+        halt::point("laddered.arrived").await;
         let Arrived { delivery, content } = arrived;
         match content {
             Ok(envelope) => self.carry_out(&delivery, &envelope).await?,
@@ -50,7 +54,7 @@ impl<H: CarryOut> Crew<H> {
                 self.set_aside(&delivery, Err(&error), reason, failed).await?;
             }
         }
-        platform::halt::point(before_ack::<H>()).await;
+        halt::point("laddered.before_ack").await;
         subscription.ack(delivery.delivery_tag).await?;
         Ok(())
     }
@@ -150,7 +154,7 @@ impl<H: CarryOut> Crew<H> {
             headers: headers(delivery, H::ROLE, &failed),
             mandatory: true,
         };
-        self.foundation.publisher.publish(message).await?;
+        halt::around("laddered.send_along", self.foundation.publisher.publish(message)).await?;
         metrics::counter!("gream_retries_total", "role" => H::ROLE.as_str(), "step_ms" => step_ms.to_string())
             .increment(1);
         tracing::info!(command = %envelope.id, attempts = failed.attempts, step_ms, error = failed.error, "tried again later");
@@ -170,21 +174,13 @@ impl<H: CarryOut> Crew<H> {
             self.inbox.suspend(id, content.ok(), failed.attempts, failed.at).await?;
         }
         let failure = Failure { reason, error: failed.error, attempts: failed.attempts, at: failed.at, command };
-        self.foundation.publisher.dead_letter(H::ROLE, H::ROLE.as_str(), delivery, &failure).await?;
+        let dead_letter = self.foundation.publisher.dead_letter(H::ROLE, H::ROLE.as_str(), delivery, &failure);
+        halt::around("laddered.set_aside", dead_letter).await?;
         Ok(())
     }
 
     fn now(&self) -> UnixMs {
         self.foundation.clock.now()
-    }
-}
-
-/// Where crash tests halt: everything of the delivery is done, but the broker does not know yet.
-fn before_ack<H: CarryOut>() -> &'static str {
-    match H::ROLE {
-        Role::Payment => "payment.before_ack",
-        Role::Refund => "refund.before_ack",
-        Role::Bid => "bid.before_ack",
     }
 }
 

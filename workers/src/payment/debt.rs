@@ -8,7 +8,7 @@ use crate::laddered::{
 };
 use contracts::{Envelope, ResultCode, UnixMs, UserId, Won};
 use domain::ledger::{Balance, Heading, Transfer, apply};
-use platform::database::within;
+use platform::{database::within, halt};
 use serde_json::json;
 use sqlx::MySqlConnection;
 
@@ -34,7 +34,7 @@ impl Store {
             }
             let outcome = ended(envelope, ResultCode::Ok, json!({"repaid": repaid}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            transaction.commit().await?;
+            halt::around("payment.collect", transaction.commit()).await?;
             Ok(Ending::Ended(outcome))
         })
         .await

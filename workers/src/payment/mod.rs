@@ -24,6 +24,7 @@ use call::Answer;
 pub(crate) use call::{of_class, seen};
 use contracts::{Command, Envelope, UnixMs, topology::Role};
 use domain::payment::{self, Step};
+use platform::halt;
 use std::sync::Arc;
 use store::{Asked, Begun, Store, Stored};
 use toss::client::InvalidOptions;
@@ -107,11 +108,10 @@ impl Confirming {
                         return Ok(Ending::Later { error: "another delivery is at the same charge".to_owned() });
                     }
                     (stored.attempt, stored.is_key_spent, confirm_sent) = (attempt, false, true);
-                    platform::halt::point("payment.before_call").await;
                     let key = payment::idempotency_key(envelope.id, attempt);
                     let call = self.toss.confirm(asked.payment_key, asked.order_id, asked.amount, &key);
-                    let Ok(result) = self.gate.call("confirm", call).await else { return Ok(shut()) };
-                    platform::halt::point("payment.answered").await;
+                    let call = self.gate.call("confirm", call);
+                    let Ok(result) = halt::around("payment.confirm", call).await else { return Ok(shut()) };
                     answer = Answer::Confirm(result);
                     if let Some(code) = answer.spent_the_key() {
                         stored.is_key_spent = true;
@@ -119,9 +119,8 @@ impl Confirming {
                     }
                 }
                 Step::LookUp => {
-                    let Ok(result) = self.gate.call("payment", self.toss.payment(asked.payment_key)).await else {
-                        return Ok(shut());
-                    };
+                    let call = self.gate.call("payment", self.toss.payment(asked.payment_key));
+                    let Ok(result) = halt::around("payment.look_up", call).await else { return Ok(shut()) };
                     answer = Answer::LookUp(result);
                 }
                 step => return self.settle(envelope, asked, step, &answer, stored.confirm_by).await,
@@ -141,11 +140,7 @@ impl Confirming {
     ) -> Result<Ending, Fault> {
         let now = self.clock.now();
         Ok(match (step, answer.payment()) {
-            (Step::Credit, Some(payment)) => {
-                let outcome = self.store.credit(envelope, asked, payment, now).await?;
-                platform::halt::point("payment.committed").await;
-                Ending::Ended(outcome)
-            }
+            (Step::Credit, Some(payment)) => Ending::Ended(self.store.credit(envelope, asked, payment, now).await?),
             (Step::Await, Some(payment)) => {
                 Ending::Ended(self.store.await_deposit(envelope, asked, payment, now).await?)
             }

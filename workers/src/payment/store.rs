@@ -14,7 +14,10 @@ use domain::{
     ledger::{Heading, Transfer, apply},
     payment::{Charge, State},
 };
-use platform::database::{is_duplicate, within};
+use platform::{
+    database::{is_duplicate, within},
+    halt,
+};
 use serde_json::json;
 use sqlx::{MySqlConnection, MySqlPool};
 use std::time::Duration;
@@ -132,7 +135,7 @@ impl Store {
                     }
                 }
             };
-            transaction.commit().await?;
+            halt::around("payment.begin", transaction.commit()).await?;
             Ok(begun)
         })
         .await
@@ -149,7 +152,7 @@ impl Store {
                 number(from)
             )
             .execute(&self.pool);
-            within(self.limit, write).await
+            halt::around("payment.take_key", within(self.limit, write)).await
         })
         .await?;
         Ok(taken.rows_affected() == 1)
@@ -166,7 +169,7 @@ impl Store {
                 number(attempt)
             )
             .execute(&self.pool);
-            within(self.limit, write).await
+            halt::around("payment.note_refusal", within(self.limit, write)).await
         })
         .await?;
         Ok(())
@@ -224,8 +227,7 @@ impl Store {
             insert_event(&mut transaction, envelope.id, event, now).await?;
             let outcome = ended(envelope, ResultCode::Ok, payment.for_front_end(), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            platform::halt::point("payment.before_commit").await;
-            transaction.commit().await?;
+            halt::around("payment.credit", transaction.commit()).await?;
             Ok(outcome)
         })
         .await
@@ -269,7 +271,7 @@ impl Store {
             .await?;
             let outcome = ended(envelope, ResultCode::Ok, payment.for_front_end(), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            transaction.commit().await?;
+            halt::around("payment.await_deposit", transaction.commit()).await?;
             Ok(outcome)
         })
         .await
@@ -311,7 +313,7 @@ impl Store {
             .await?;
             let outcome = ended(envelope, ResultCode::TossFailed, json!({}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            transaction.commit().await?;
+            halt::around("payment.fail", transaction.commit()).await?;
             Ok(outcome)
         })
         .await

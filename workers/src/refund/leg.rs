@@ -15,7 +15,7 @@ use domain::{
         leg::{Leg, Sent},
     },
 };
-use platform::database::within;
+use platform::{database::within, halt};
 use serde_json::json;
 use sqlx::MySqlConnection;
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl Store {
                 Err(code) => {
                     let outcome = ended(envelope, code, json!({}), now);
                     Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-                    transaction.commit().await?;
+                    halt::around("refund.begin", transaction.commit()).await?;
                     return Ok(Begun::Ended(outcome));
                 }
             };
@@ -117,7 +117,7 @@ impl Store {
                 (stored.state, stored.attempt, stored.key_since) = (LegState::Executing, 1, now);
             }
             Inbox::executing(&mut transaction, envelope, &standing, now).await?;
-            transaction.commit().await?;
+            halt::around("refund.begin", transaction.commit()).await?;
             Ok(Begun::Executing(stored))
         })
         .await
@@ -127,7 +127,8 @@ impl Store {
     pub(super) async fn take_key(&self, stored: &Stored, attempt: u16, now: UnixMs) -> Result<bool, Fault> {
         let taken = again_on_contention(|| async {
             let mut connection = self.pool.acquire().await?;
-            within(self.limit, write_key(&mut connection, stored, attempt, now)).await
+            let write = write_key(&mut connection, stored, attempt, now);
+            halt::around("refund.take_key", within(self.limit, write)).await
         });
         Ok(taken.await?)
     }
@@ -146,7 +147,7 @@ impl Store {
                 stored.attempt
             )
             .execute(&self.pool);
-            within(self.limit, write).await
+            halt::around("refund.note_refusal", within(self.limit, write)).await
         })
         .await?;
         Ok(())
@@ -179,8 +180,7 @@ impl Store {
             };
             let outcome = ended(envelope, code, json!({}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            platform::halt::point("refund.before_commit").await;
-            transaction.commit().await?;
+            halt::around("refund.pay", transaction.commit()).await?;
             Ok(outcome)
         })
         .await
@@ -215,7 +215,7 @@ impl Store {
             self.replace(&mut transaction, stored, if code.is_empty() { TAKEN_BACK } else { code }, now).await?;
             let outcome = ended(envelope, ResultCode::TossFailed, json!({}), now);
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            transaction.commit().await?;
+            halt::around("refund.move", transaction.commit()).await?;
             Ok(outcome)
         })
         .await

@@ -34,12 +34,13 @@ use domain::{
 };
 use leg::{Begun, Stored};
 use payout::Manual;
+use platform::halt;
 use sqlx::MySqlPool;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use toss::client::InvalidOptions;
+use toss::{CallError, Payment, client::InvalidOptions};
 
 /// Calls that one delivery makes at most: a look-up, a cancel, and a look-up after it.
 const MAX_CALLS: usize = 3;
@@ -144,16 +145,12 @@ impl Refunding {
                         }
                         stored.attempt = attempt;
                     }
-                    platform::halt::point("refund.before_call").await;
-                    if read_at.elapsed() > SEND_WITHIN {
-                        return Ok(Ending::Later { error: "this worker stood still; what it read is old".to_owned() });
-                    }
                     stored.is_key_spent = false;
                     let key = idempotency_key(envelope.id, attempt);
-                    let call = self.toss.cancel(&stored.payment_key, &stored.reason, stored.amount, &key);
-                    let Ok(result) = self.gate.call("cancel", call).await else { return Ok(shut()) };
-                    platform::halt::point("refund.answered").await;
-                    answer = Answer::Cancel(result);
+                    match halt::around("refund.cancel", self.cancel(&stored, &key, read_at)).await {
+                        Ok(result) => answer = Answer::Cancel(result),
+                        Err(ending) => return Ok(ending),
+                    }
                     sent = if answer.is_final_refusal() { Sent::AndRefused } else { Sent::Once };
                     if let Some(code) = answer.spent_the_key() {
                         stored.is_key_spent = true;
@@ -161,14 +158,12 @@ impl Refunding {
                     }
                 }
                 Step::LookUp => {
-                    let call = self.toss.payment(&stored.payment_key);
-                    let Ok(result) = self.gate.call("payment", call).await else { return Ok(shut()) };
+                    let call = self.gate.call("payment", self.toss.payment(&stored.payment_key));
+                    let Ok(result) = halt::around("refund.look_up", call).await else { return Ok(shut()) };
                     answer.then_looked_up(result);
                 }
                 Step::Paid => {
-                    let outcome = self.store.pay_leg(envelope, &stored, now).await?;
-                    platform::halt::point("refund.committed").await;
-                    return Ok(Ending::Ended(outcome));
+                    return Ok(Ending::Ended(self.store.pay_leg(envelope, &stored, now).await?));
                 }
                 Step::Move => {
                     let outcome = self.store.move_leg(envelope, &stored, answer.final_code(), now).await?;
@@ -181,6 +176,15 @@ impl Refunding {
             }
         }
         Err(Fault::Defect(format!("a refund leg asked for more than {MAX_CALLS} calls in one delivery")))
+    }
+
+    /// Sends the cancel, unless what it rests on may be true no more; then, how the delivery ends.
+    async fn cancel(&self, stored: &Stored, key: &str, read_at: Instant) -> Result<Result<Payment, CallError>, Ending> {
+        if read_at.elapsed() > SEND_WITHIN {
+            return Err(Ending::Later { error: "this worker stood still; what it read is old".to_owned() });
+        }
+        let call = self.toss.cancel(&stored.payment_key, &stored.reason, stored.amount, key);
+        self.gate.call("cancel", call).await.map_err(|_| shut())
     }
 }
 

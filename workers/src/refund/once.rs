@@ -5,7 +5,7 @@
 use super::{Store, approve, reject, request, transfer};
 use crate::laddered::{Ending, Fault, Inbox, Standing, again_on_contention, ended, invalid, is_expired, is_stale};
 use contracts::{Command, Envelope, Outcome, RefundId, ResultCode, UnixMs};
-use platform::database::within;
+use platform::{database::within, halt};
 use serde_json::json;
 use sqlx::MySqlConnection;
 
@@ -28,7 +28,7 @@ impl Store {
                 self.decide(&mut transaction, envelope, now).await?
             };
             Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            transaction.commit().await?;
+            halt::around("refund.at_once", transaction.commit()).await?;
             Ok(Ending::Ended(outcome))
         })
         .await

@@ -52,6 +52,13 @@ pub struct WebhookOptions {
     pub answer_within_ms: u64,
 }
 
+impl WebhookOptions {
+    /// To this address, as patiently as Toss.
+    pub fn to(url: String) -> Self {
+        Self { url, minute_ms: whole_minute(), answer_within_ms: ten_seconds() }
+    }
+}
+
 fn whole_minute() -> i64 {
     WHOLE_MINUTE_MS
 }

@@ -18,6 +18,7 @@ use super::{Answer, Asked, Confirming};
 use crate::laddered::{Ending, Fault};
 use contracts::{Command, Envelope, UnixMs};
 use domain::payment::{self, Charge, State, Step, follow::Difference};
+use platform::halt;
 use store::{Booking, Standing, Stuck};
 use toss::{CallError, Payment};
 
@@ -38,14 +39,14 @@ impl Confirming {
                 Standing::Stuck(stuck) => return self.unstick(envelope, &stuck).await,
                 Standing::Settled { payment_key, looks } => (payment_key, looks),
             };
-            let Ok(result) = self.gate.call("payment", self.toss.payment(&payment_key)).await else {
+            let look_up = self.gate.call("payment", self.toss.payment(&payment_key));
+            let Ok(result) = halt::around("payment.follow_up", look_up).await else {
                 return Ok(super::shut());
             };
             let payment = match shown(result) {
                 Ok(payment) => payment,
                 Err(ending) => return Ok(ending),
             };
-            platform::halt::point("payment.looked_up").await;
             let now = self.clock.now();
             match self.store.book(envelope, order_id, looks, payment.as_ref(), now).await? {
                 Booking::Ended(outcome) => return Ok(Ending::Ended(outcome)),
@@ -61,7 +62,8 @@ impl Confirming {
             return Err(Fault::Defect("a stuck charge is a ConfirmCharge".to_owned()));
         };
         let asked = Asked { order_id, payment_key, amount: *amount, confirm_by: *confirm_by };
-        let Ok(result) = self.gate.call("payment", self.toss.payment(payment_key)).await else {
+        let look_up = self.gate.call("payment", self.toss.payment(payment_key));
+        let Ok(result) = halt::around("payment.unstick", look_up).await else {
             return Ok(super::shut());
         };
         let answer = Answer::LookUp(result);

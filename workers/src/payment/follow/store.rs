@@ -23,7 +23,7 @@ use domain::{
         has_settled,
     },
 };
-use platform::database::within;
+use platform::{database::within, halt};
 use serde_json::json;
 use sqlx::MySqlConnection;
 use toss::Payment;
@@ -123,7 +123,7 @@ impl Store {
             } else {
                 Inbox::executing(&mut transaction, envelope, &known, now).await?;
             }
-            transaction.commit().await?;
+            halt::around("payment.follow", transaction.commit()).await?;
             Ok(standing)
         })
         .await
@@ -178,8 +178,7 @@ impl Store {
             .await?;
             let outcome = ended(envelope, ResultCode::Ok, json!({"payment": row.state}), now);
             Inbox::end(&mut transaction, envelope, &known, &outcome).await?;
-            platform::halt::point("payment.before_booking").await;
-            transaction.commit().await?;
+            halt::around("payment.book", transaction.commit()).await?;
             Ok(Booking::Ended(outcome))
         })
         .await
@@ -204,7 +203,7 @@ impl Store {
                 }
                 let outcome = ended(envelope, ResultCode::Ok, json!({}), now);
                 Inbox::end(&mut transaction, envelope, &known, &outcome).await?;
-                transaction.commit().await?;
+                halt::around("payment.end_following", transaction.commit()).await?;
                 Ok(outcome)
             })
             .await

@@ -1,6 +1,10 @@
 //! A real browser (Chromium, headless) on a page of ours that does what a front end does, from another origin: what
-//! CORS allows and exposes is decided by the browser, not by us. The steps are in `acceptance/browser/page.html`.
+//! CORS allows and exposes is decided by the browser, not by us. The steps are in `acceptance/browser/page.html`. And in
+//! the Toss sandbox's payment window, as a payer (`window.rs`).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod driver;
+mod window;
 
 use acceptance::{Market, visitor::start_api};
 use axum::{
@@ -16,7 +20,7 @@ use tokio::{
     sync::mpsc,
 };
 
-const PAGE: &str = include_str!("../browser/page.html");
+const PAGE: &str = include_str!("../../browser/page.html");
 /// The browser's start, on a busy machine, and all steps.
 const PATIENCE: Duration = Duration::from_secs(90);
 const HOUR_AND_MORE_MS: i64 = 61 * 60_000;
@@ -68,16 +72,23 @@ fn browser(address: &str, folder: &Path) -> Child {
     chromium(folder).arg(address).spawn().expect("chromium starts: apt-get install chromium (make test does)")
 }
 
+fn program() -> String {
+    std::env::var("GREAM_TEST_CHROMIUM").unwrap_or_else(|_| "chromium".to_owned())
+}
+
 fn chromium(folder: &Path) -> Command {
-    let program = std::env::var("GREAM_TEST_CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
+    let mut command = Command::new(program());
+    set_up(&mut command, folder);
+    command
+}
+
+fn set_up(command: &mut Command, folder: &Path) {
     let log = std::fs::File::create(folder.join("chromium.log")).unwrap();
-    let mut command = Command::new(program);
     // Its own sandbox needs rights that neither root nor a container has; it sees nothing but pages of ours.
     command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
     command.args(["--disable-extensions", "--disable-background-networking", "--disable-component-update"]);
     command.arg(format!("--user-data-dir={}", folder.join("profile").display()));
     command.env("HOME", folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
-    command
 }
 
 /// What a page looks like once its scripts have run, with no network but this machine's.
