@@ -15,5 +15,6 @@ mod outages;
 mod points;
 mod refunds;
 mod stage;
+mod storm;
 mod taken_back;
 mod victims;
