@@ -7,7 +7,7 @@ use crate::{
     envelope::{Answer, Envelope, Failure, Nothing},
     openapi::bodies,
     pictures::LookFor,
-    request::{JsonBody, PathId, Upload, upload::FILE},
+    request::{JsonBody, PathId, Query, Upload, upload::FILE},
 };
 use axum::{extract::State, response::Response};
 use contracts::{Command, RefundId, ResultCode, command::MAX_REASON_CHARS};
@@ -80,13 +80,21 @@ pub(crate) struct Refund {
     path = "/api/admin/refunds",
     operation_id = "refunds",
     tag = "administrators",
+    params(("page" = Option<i64>, Query, minimum = 0, maximum = 100_000), ("size" = Option<i64>, Query, minimum = 1, maximum = 100)),
     responses((status = 200, description = "Oldest first", body = Envelope<Vec<Refund>>)),
 )]
-pub(crate) async fn refunds(State(api): State<Shared>, _: Administrator) -> Result<Answer<Vec<Refund>>, Failure> {
+pub(crate) async fn refunds(
+    State(api): State<Shared>,
+    _: Administrator,
+    Query(mut query): Query,
+) -> Result<Answer<Vec<Refund>>, Failure> {
+    let page = query.page(MAX_REFUNDS);
+    query.valid()?;
     let read = sqlx::query!(
         "SELECT refund_id, user_id, amount, bank, account_masked FROM refunds
-         WHERE state = 'requested' ORDER BY refund_id LIMIT ?",
-        MAX_REFUNDS
+         WHERE state = 'requested' ORDER BY refund_id LIMIT ? OFFSET ?",
+        page.size,
+        page.offset
     );
     let rows = api.within(read.fetch_all(&api.database)).await?;
     let refunds = rows.into_iter().map(|row| Refund {

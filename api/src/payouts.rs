@@ -167,12 +167,14 @@ pub(crate) async fn failed(
 }
 
 impl Api {
-    /// A payout leg, which may have ended. One that does not exist yet must not be asked for: the refusal would be its
-    /// outcome for ever.
+    /// A leg that awaits a person's word, or has ended: a payout, or a cancel whose command is suspended. Of another one
+    /// nothing must be asked yet: the refusal would be its outcome for ever.
     async fn payout(&self, leg: &PathLeg) -> Result<(RefundId, u32), Failure> {
         let (refund, leg) = leg.known().ok_or(ResultCode::RefundNotFound)?;
         let read = sqlx::query_scalar!(
-            "SELECT leg_no FROM refund_legs WHERE refund_id = ? AND leg_no = ? AND route = 'payout'",
+            "SELECT l.leg_no FROM refund_legs l LEFT JOIN commands c ON c.command_id = l.command_id
+             WHERE l.refund_id = ? AND l.leg_no = ?
+               AND (l.route = 'payout' OR l.state IN ('paid', 'returned') OR c.state = 'suspended')",
             refund.0,
             leg
         );

@@ -80,7 +80,8 @@ impl DeadLetterReason {
             }
             DeadLetterReason::NeedsAPerson => {
                 "Compare the payment at Toss with x-gream-error and settle the difference. Then move it to the queue 'replay': \
-                 it looks at Toss again before anything is sent. A refund's leg may also be ended by hand:                  POST /api/admin/payouts/{refund}/{leg}/made, if Toss gave the money back, or …/failed, if it did not."
+                 it looks at Toss again before anything is sent. A refund's leg may also be ended by hand: \
+                 POST /api/admin/payouts/{refund}/{leg}/made, if Toss gave the money back, or …/failed, if it did not."
             }
             DeadLetterReason::NoOrigin => {
                 "Set the header x-gream-origin to 'gream.commands|<routing key>', then move it to the queue 'replay'."

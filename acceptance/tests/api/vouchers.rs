@@ -215,6 +215,7 @@ async fn a_voucher_is_offered_until_its_own_end_at_most() {
     };
     assert_eq!(late("c").await.ok(), first);
     late("e").await.refused(409, 4005);
+    let _scheduler = market.worker(&["scheduler"]).await;
     market.audit_holds().await;
 }
 

@@ -1,7 +1,7 @@
 //! Refund legs whose charge others take back meanwhile, and legs that a person ends by hand.
 
 use crate::stage::{Stage, key_of, order_of};
-use acceptance::{commands::envelope, wait::becomes};
+use acceptance::{commands::envelope, visitor::start_api, wait::becomes};
 use contracts::{Command, CommandId, Envelope, RefundId, ResultCode, UserId};
 use domain::refund::leg_command;
 use serde_json::{Value, json};
@@ -108,11 +108,10 @@ async fn a_leg_that_needs_a_person_is_ended_by_one_and_its_dead_letter_ends_with
     stage.done(charge.clone()).await;
     let refund = stage.refund(user, 1_000).await;
     stage.approve(refund).await;
-    let failed = |key: &str| {
-        let failed = Command::FailPayout { refund, leg: 1, reason: "looked at Toss".to_owned() };
-        envelope(key, UserId(9), stage.market.now(), failed)
-    };
-    stage.rejected(&failed("too early"), ResultCode::RefundNotFound).await;
+    let (_api, visitor) = start_api(&stage.market).await;
+    let boss = visitor.join_as_administrator(&stage.market, "boss").await;
+    let (failed, why) = (format!("/api/admin/payouts/{refund}/1/failed"), json!({"reason": "looked at Toss"}));
+    boss.post(&failed, &why).await.refused(404, 1008);
     // Somebody gave 500 back under the leg's own reason: nobody can tell what that was.
     stage.cancel_by_hand(key_of(&charge), &format!("Gream refund {refund}-1"), 500).await;
     stage.fault("cancel", order_of(&charge), 1, json!({"code": "PROVIDER_ERROR"})).await;
@@ -122,7 +121,9 @@ async fn a_leg_that_needs_a_person_is_ended_by_one_and_its_dead_letter_ends_with
         becomes("it asks for a person", "suspended".to_owned(), || stage.state_of(cancel)).await;
     }
     assert_eq!(stage.points(user).await, (9_000, 1_000));
-    stage.done(failed("looked")).await;
+    for _ in 0..2 {
+        boss.post(&failed, &why).await.ok();
+    }
     assert_eq!(stage.legs(refund).await, [leg("cancel", 1_000, "returned")]);
     assert_eq!((stage.refund_state(refund).await, stage.points(user).await), ("returned".to_owned(), (10_000, 0)));
     let made = Command::ConfirmPayout { refund, leg: 1 };

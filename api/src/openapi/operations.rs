@@ -99,7 +99,7 @@ pub(super) const ALL: &[Operation] = &[
     command("confirm_charge", Access::User, &[&[PaymentNotFound, AmountMismatch, CommandExpired, TossFailed]]),
     query("fail_charge", Access::User, &[FIELDS, &[PaymentNotFound]]),
     query("toss_webhook", Access::Anybody, &[JSON, &[TooManyRequests]]),
-    query("refunds", Access::Administrator, &[]),
+    query("refunds", Access::Administrator, &[FIELDS]),
     command("approve_refund", Access::Administrator, &[&[RefundNotFound, CommandExpired, DebtOpen]]),
     command("reject_refund", Access::Administrator, &[JSON, &[RefundNotFound, CommandExpired]]),
     query("payouts", Access::Administrator, &[FIELDS]),

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  planned ──► executing ──► cancel ◄───────────┐
-//!                              │                │ same key: no answer, still processing
-//!                              │                │ next key: only if a look-up, in this delivery, shows no trace of it
+//!                              │                │ same key: no answer, still processing, Toss is ailing
+//!                              │                │ next key, and each sending of a later one than the first: only if a
+//!                              │                │ look-up, in this delivery, shows no trace of any
 //!              answered: paid ─┤                │
 //!              refused: ───► look up ───────────┤
 //!                              │                └ later
@@ -82,7 +83,9 @@ pub enum Observation<'a> {
     },
     /// The payment, from the cancel or a look-up.
     Seen(Sighting<'a>),
-    /// The look-up: no such payment, or nothing at all.
+    /// The look-up: Toss knows no such payment.
+    NoSuchPayment,
+    /// The look-up brought nothing.
     LookUpFailed,
     /// The look-up was refused because our keys are wrong.
     LookUpForbidden,
@@ -156,8 +159,11 @@ pub fn next(leg: &Leg<'_>, observation: &Observation<'_>, now: UnixMs) -> Step {
     match observation {
         Observation::Nothing if leg.is_charge_gone() && leg.attempt == 0 => Step::Move,
         Observation::Nothing if leg.is_charge_gone() || leg.is_key_spent || is_key_old(leg, now) => Step::LookUp,
+        // A later key may have been taken and not sent, long ago: the look-up before it says nothing any more.
+        Observation::Nothing if leg.attempt > 1 => Step::LookUp,
         Observation::Nothing => Step::Cancel { attempt: leg.attempt.max(1) },
-        Observation::Unanswered | Observation::LookUpFailed => Step::Wait,
+        Observation::NoSuchPayment if leg.sent == Sent::AndRefused => Step::Move,
+        Observation::Unanswered | Observation::LookUpFailed | Observation::NoSuchPayment => Step::Wait,
         Observation::Refused { refusal, .. } => after_refusal(*refusal),
         Observation::Seen(sighting) => after_sighting(leg, sighting, now),
         Observation::LookUpForbidden => Step::Hold,
@@ -182,6 +188,11 @@ fn after_sighting(leg: &Leg<'_>, sighting: &Sighting<'_>, now: UnixMs) -> Step {
         Trace::None if sighting.balance_amount < leg.amount => Step::Move,
         Trace::None if leg.is_charge_gone() && is_alone(leg) => Step::Move,
         Trace::None if may_try_anew(leg, now) => Step::Cancel { attempt: leg.attempt.saturating_add(1) },
+        Trace::None
+            if leg.sent == Sent::NotYet && !leg.is_charge_gone() && !leg.is_key_spent && !is_key_old(leg, now) =>
+        {
+            Step::Cancel { attempt: leg.attempt }
+        }
         Trace::None | Trace::Pending => Step::Wait,
     }
 }

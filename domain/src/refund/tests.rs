@@ -100,7 +100,9 @@ fn is_suspended(step: &Step) -> bool {
 #[test]
 fn a_leg_begins_with_its_key_and_keeps_it_while_nothing_is_answered() {
     assert_eq!(next(&leg(0), &Observation::Nothing, NOW), Step::Cancel { attempt: 1 });
-    assert_eq!(next(&leg(2), &Observation::Nothing, NOW), Step::Cancel { attempt: 2 });
+    assert_eq!(next(&leg(2), &Observation::Nothing, NOW), Step::LookUp, "it may have been taken and never sent");
+    assert_eq!(next(&leg(2), &seen(&[]), NOW), Step::Cancel { attempt: 2 });
+    assert_eq!(next(&leg(2), &seen(&[cancel(REASON, 1_000)]), NOW), Step::Paid);
     let sent = Leg { sent: Sent::Once, ..leg(1) };
     assert_eq!(next(&sent, &Observation::Unanswered, NOW), Step::Wait);
     assert_eq!(next(&sent, &seen(&[cancel(REASON, 1_000)]), NOW), Step::Paid);
@@ -163,6 +165,8 @@ fn a_final_refusal_moves_the_leg_only_without_a_trace() {
     assert_eq!(next(&refused_for_good, &seen(&[cancel(REASON, 1_000)]), NOW), Step::Paid);
     assert_eq!(next(&sent(1), &refused(Refusal::OurConfiguration), NOW), Step::Hold);
     assert_eq!(next(&sent(1), &refused(Refusal::Later), NOW), Step::Wait);
+    assert_eq!(next(&refused_for_good, &Observation::NoSuchPayment, NOW), Step::Move, "there is nothing to cancel");
+    assert_eq!(next(&sent(1), &Observation::NoSuchPayment, NOW), Step::Wait);
 }
 
 #[test]

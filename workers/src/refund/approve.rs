@@ -12,6 +12,10 @@ use contracts::{Command, Envelope, Outcome, RefundId, ResultCode, UnixMs, UserId
 use domain::refund::{Decision, NewLeg, Refundable, Route, allocate, decide, leg_command};
 use serde_json::json;
 use sqlx::MySqlConnection;
+use std::collections::BTreeMap;
+
+/// Charges that a refund can go back through: the newest. What they do not cover is paid out.
+const MAX_CHARGES: i64 = 500;
 
 pub(super) async fn approve(
     connection: &mut MySqlConnection,
@@ -49,20 +53,25 @@ async fn lock_charges(connection: &mut MySqlConnection, user: UserId) -> Result<
     let rows = sqlx::query!(
         "SELECT order_id, amount, cancelled_amount, reversed_amount, created_at_ms FROM payments
          WHERE user_id = ? AND state = 'done' AND cancelled_amount + reversed_amount < amount
-         ORDER BY created_at_ms DESC, order_id DESC FOR UPDATE",
+         ORDER BY created_at_ms DESC, order_id DESC LIMIT ? FOR UPDATE",
+        user_id(user),
+        MAX_CHARGES
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let claims = sqlx::query!(
+        r#"SELECT l.order_id AS "order_id!", CAST(SUM(l.amount) AS SIGNED) AS "claimed!: i64"
+           FROM refunds r JOIN refund_legs l ON l.refund_id = r.refund_id
+           WHERE r.user_id = ? AND r.state = 'paying' AND l.order_id IS NOT NULL AND l.state IN ('planned', 'executing')
+           GROUP BY l.order_id"#,
         user_id(user)
     )
     .fetch_all(&mut *connection)
     .await?;
+    let claimed: BTreeMap<String, i64> = claims.into_iter().map(|row| (row.order_id, row.claimed)).collect();
     let mut charges = Vec::with_capacity(rows.len());
     for row in rows {
-        let claimed = sqlx::query_scalar!(
-            r#"SELECT CAST(COALESCE(SUM(amount), 0) AS SIGNED) AS "claimed!: i64" FROM refund_legs
-               WHERE order_id = ? AND state IN ('planned', 'executing')"#,
-            row.order_id
-        )
-        .fetch_one(&mut *connection)
-        .await?;
+        let claimed = claimed.get(&row.order_id).copied().unwrap_or(0);
         let gone = row.cancelled_amount.saturating_add(row.reversed_amount).saturating_add(claimed);
         let left = row.amount.saturating_sub(gone);
         charges.push(Refundable { order_id: row.order_id, charged_at: UnixMs(row.created_at_ms), left: Won(left) });

@@ -43,6 +43,9 @@ impl Answer {
             Answer::LookUp { result: Err(CallError::Refused(refusal)), .. } if refusal.is_our_configuration() => {
                 Observation::LookUpForbidden
             }
+            Answer::LookUp { result: Err(CallError::Refused(refusal)), .. } if refusal.is_not_found() => {
+                Observation::NoSuchPayment
+            }
             Answer::LookUp { result: Err(_), .. } => Observation::LookUpFailed,
         }
     }
@@ -61,11 +64,16 @@ impl Answer {
         }
     }
 
-    /// The code by which the present key was answered, if it is of no more use now.
+    /// The code by which the present key was answered, if it is of no more use now: what is bound to it is no end.
     pub(super) fn spent_the_key(&self) -> Option<&str> {
         match (self, self.observation()) {
             (_, Observation::Refused { refusal: Refusal::OurConfiguration, .. }) => None,
+            // Toss, or a gateway before it, that does not work says nothing of what became of the call: it may still be
+            // under way, under this key, which protects as long as it is the only one.
+            (Answer::Cancel(Err(CallError::Refused(refusal))), _) if refusal.is_toss_ailing() => None,
             (Answer::Cancel(Err(CallError::Refused(refusal))), Observation::Refused { .. }) => Some(&refusal.code),
+            // Asked again under its key, Toss would repeat that it is not through, whatever became of it.
+            (Answer::Cancel(Ok(payment)), _) if payment.cancels.iter().any(is_under_way) => Some("IN_PROGRESS"),
             _ => None,
         }
     }
@@ -81,6 +89,10 @@ impl Answer {
             Answer::LookUp { result: Err(error), .. } => format!("look-up: {error}"),
         }
     }
+}
+
+fn is_under_way(cancel: &Cancel) -> bool {
+    seen_cancel(cancel).progress == Progress::Pending
 }
 
 /// One of a payment's cancels, for the rules.

@@ -6,7 +6,7 @@ use super::{
     payout,
     rows::{Refund, book_cancel, charge_left, end_if_last, leg_reference, lock_refund},
 };
-use crate::laddered::{Fault, Inbox, Standing, again_on_contention, ended, insert_command, invalid};
+use crate::laddered::{Fault, Inbox, Standing, again_on_contention, debt, ended, insert_command, invalid};
 use contracts::{Command, CommandId, Envelope, Outcome, RefundId, ResultCode, UnixMs, UserId, Won, topology::Role};
 use domain::{
     ledger::Heading,
@@ -20,7 +20,7 @@ use serde_json::json;
 use sqlx::MySqlConnection;
 use std::time::Duration;
 
-/// The failure code of a leg whose charge others took back.
+/// The failure code of a leg whose charge others took back, or whose user owes what they took.
 const TAKEN_BACK: &str = "CHARGE_TAKEN_BACK";
 /// `refund_legs.failure_code`'s width.
 const MAX_CODE_CHARS: usize = 100;
@@ -110,6 +110,10 @@ impl Store {
             if let Standing::Unfinished { since: Some(since) } = standing {
                 let limit_ms = i64::try_from(sender_limit.as_millis()).unwrap_or(i64::MAX);
                 stored.may_be_sent_elsewhere = now.ms_since(since) < limit_ms;
+            }
+            // Who owes is paid nothing: as a payout the leg waits for the debt (only such are frozen).
+            if stored.state == LegState::Planned && debt(&mut transaction, stored.user).await? > Won::ZERO {
+                stored.charge_left = Won::ZERO;
             }
             // Where the charge has nothing left, no key is taken: the rules move the leg without asking Toss.
             if stored.state == LegState::Planned && stored.charge_left >= stored.amount {
