@@ -148,10 +148,16 @@ impl Stage {
 
     /// Has the payment looked up, as a hint of this name would; its command.
     pub async fn follow(&self, order_id: &str, hint: &str) -> CommandId {
+        let id = self.hint(order_id, hint).await;
+        self.market.reaches(id, "done").await;
+        id
+    }
+
+    /// The same, without waiting for what comes of it.
+    pub async fn hint(&self, order_id: &str, hint: &str) -> CommandId {
         let command = Command::FollowPayment { order_id: order_id.to_owned() };
-        let command = envelope(hint, UserId::SYSTEM, self.market.now(), command);
+        let command = envelope(&format!("{hint} {order_id}"), UserId::SYSTEM, self.market.now(), command);
         self.publish(&command).await;
-        self.market.reaches(command.id, "done").await;
         command.id
     }
 

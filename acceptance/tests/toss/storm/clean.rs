@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 /// So long may it take until nothing is stuck.
 const PATIENCE: Duration = Duration::from_mins(5);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// As long as nothing ends, there is nothing to wait for but the clock.
+const STANDSTILL: Duration = Duration::from_secs(4);
 /// Past the end of every confirm's window, and of every window that was left open.
 const WINDOWS_MS: i64 = 45 * 60_000;
 
@@ -23,23 +25,28 @@ const STUCK: &str = "SELECT (SELECT COUNT(*) FROM commands WHERE state NOT IN ('
 /// How many dead letters were replayed.
 pub(super) async fn up(stage: &Stage, crowd: &mut Crowd<'_>) -> u64 {
     let began = Instant::now();
-    let (mut replayed, mut told) = (0, false);
+    let (mut replayed, mut told) = (0, 0);
+    let (mut least, mut since) = (i64::MAX, Instant::now());
     loop {
         replayed += replay(stage).await;
         crowd.administrator(true).await;
         let stuck = stage.market.number(STUCK).await;
-        if stuck == 0 && told {
+        if stuck < least {
+            (least, since) = (stuck, Instant::now());
+        }
+        if stuck == 0 && told >= 2 {
             return replayed;
         }
-        if stuck == 0 || began.elapsed() > PATIENCE / 4 {
-            if !told {
-                // What nobody heard of is told again, as from Toss's page; and every window closes.
+        if stuck == 0 || (told == 0 && since.elapsed() > STANDSTILL) {
+            // Every window closes; and what nobody heard of is told again, as from Toss's page. Twice: a charge that had
+            // not ended before is only then followed.
+            if told == 0 {
                 stage.market.advance_clock(WINDOWS_MS);
-                for order in &crowd.done_outside {
-                    stage.follow(order, "told again").await;
-                }
             }
-            told = true;
+            for order in &crowd.done_outside {
+                stage.hint(order, &format!("told again {told}")).await;
+            }
+            (told, least) = (told + 1, i64::MAX);
         }
         assert!(began.elapsed() < PATIENCE, "{stuck} commands, charges, refunds or messages are stuck");
         tokio::time::sleep(LOOK_EVERY).await;

@@ -21,7 +21,7 @@ use std::{
 };
 
 /// Charges and refunds in `make test`; `GREAM_STORM_COMMANDS` says otherwise.
-const COMMANDS: usize = 400;
+const COMMANDS: usize = 250;
 /// From so many on, a path that nobody took fails the run.
 const EVERY_PATH_FROM: usize = 5_000;
 /// The longest that a worker lives before it is killed.
