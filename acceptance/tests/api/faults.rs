@@ -126,9 +126,24 @@ async fn a_database_that_is_away_is_told_in_bounded_time() {
             }
         }
     }
+    // Nobody could even be asked who is calling: still it is said which command it is, or would have been.
+    let keyed = async |key: &str| {
+        let request = alice.request("POST", "/api/buy/1").header("Idempotency-Key", key).header("Prefer", "wait=0");
+        send(request.json(&json!({"price": 1_000}))).await
+    };
+    let refused = keyed("k").await;
+    refused.refused(503, 5005);
+    assert!(!refused.header("retry-after").is_empty());
+    assert!(buy(&alice, 1_000).await.data()["commandId"].is_string());
+    assert_eq!(alice.get("/api/users/points").await.data(), &json!({}), "this is no command");
+    let stranger = Visitor { access: Some(format!("{}x", alice.access.as_deref().unwrap())), ..alice.clone() };
+    buy(&stranger, 1_000).await.refused(401, 1003);
     database.mend();
     eventually("it comes back by itself", || async { alice.get("/api/users/points").await.is(200, 0).then_some(()) })
         .await;
+    let accepted = keyed("k").await;
+    accepted.refused(202, 0);
+    assert_eq!(accepted.data()["commandId"], refused.data()["commandId"]);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub(crate) mod sessions;
 pub(crate) mod tokens;
 
 use crate::{
+    commands,
     context::{Api, Shared},
     envelope::Failure,
 };
@@ -65,13 +66,17 @@ impl FromRequestParts<Shared> for Reader {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Infallible> {
-        let access = token(&parts.headers, &ACCESS_TOKEN).or_else(|| token(&parts.headers, &header::AUTHORIZATION));
-        let claims = access.and_then(|access| match api.tokens.read(access, TokenKind::Access, api.clock.now()) {
-            Ok(claims) => Some(claims.user),
-            Err(TokenError::Expired(claims)) => Some(claims.user),
-            Err(TokenError::Invalid) => None,
-        });
-        Ok(Self(claims))
+        Ok(Self(user_of(&parts.headers, api)))
+    }
+}
+
+/// Whose access token it is, alive or not.
+fn user_of(headers: &HeaderMap, api: &Api) -> Option<UserId> {
+    let access = token(headers, &ACCESS_TOKEN).or_else(|| token(headers, &header::AUTHORIZATION))?;
+    match api.tokens.read(access, TokenKind::Access, api.clock.now()) {
+        Ok(claims) => Some(claims.user),
+        Err(TokenError::Expired(claims)) => Some(claims.user),
+        Err(TokenError::Invalid) => None,
     }
 }
 
@@ -87,7 +92,12 @@ impl FromRequestParts<Shared> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Failure> {
-        let (session, renewed) = authenticate(api, &parts.headers).await?;
+        let found = authenticate(api, &parts.headers).await;
+        let (session, renewed) = found.map_err(|failure| match user_of(&parts.headers, api) {
+            // Nobody could be asked whether the session is alive: still the client is told which command it would be.
+            Some(user) => commands::wanted(parts, user, api.clock.now()).into_iter().fold(failure, Failure::of),
+            None => failure,
+        })?;
         if let (Some(token), Some(slot)) = (renewed, parts.extensions.get::<Renewed>()) {
             *slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
         }

@@ -19,7 +19,11 @@ pub(crate) use answer::COMMAND_ID;
 pub(crate) use wishes::{PREFERENCE_APPLIED, Wishes};
 
 use crate::{context::Api, envelope::Failure};
-use axum::response::{IntoResponse, Response};
+use axum::{
+    extract::MatchedPath,
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
 use contracts::{
     Command, CommandId, CommandState, Envelope, Kind, UnixMs, UserId,
     dead_letter::HEADER_ORIGIN,
@@ -187,6 +191,22 @@ impl Api {
     fn accepted(&self, envelope: &Envelope, state: CommandState) -> Result<Response, Failure> {
         answer::accepted(envelope.id, state, &address::location(&self.signer, envelope))
     }
+}
+
+/// The command that a request would become, for a client that cannot be served at the moment. `None` for those that are
+/// none, and for those whose id follows from a thing that has to be looked up.
+pub(crate) fn wanted(parts: &Parts, user: UserId, at: UnixMs) -> Option<CommandId> {
+    let path = parts.extensions.get::<MatchedPath>()?;
+    let kind = match (parts.method.as_str(), path.as_str()) {
+        ("POST", "/api/buy/{id}") => Kind::PlaceBuyBid,
+        ("POST", "/api/buy/{id}/now") => Kind::BuyNow,
+        ("POST", "/api/sell/{id}") => Kind::PlaceSellBid,
+        ("POST", "/api/sell/{id}/now") => Kind::SellNow,
+        ("DELETE", "/api/buy/bid/{id}" | "/api/sell/bid/{id}") => Kind::CancelBid,
+        ("POST", "/api/users/points/refunds") => Kind::RequestRefund,
+        _ => return None,
+    };
+    Some(Wishes::read(&parts.headers).ok()?.command_id(user, kind, at))
 }
 
 fn command_id(wishes: &Wishes, ask: &Ask) -> CommandId {

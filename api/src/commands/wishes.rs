@@ -35,7 +35,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Wishes {
 }
 
 impl Wishes {
-    fn read(headers: &HeaderMap) -> Result<Self, Failure> {
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, Failure> {
         let idempotency_key = match headers.get(IDEMPOTENCY_KEY) {
             None => None,
             Some(value) => Some(key(value.as_bytes()).ok_or_else(|| {
