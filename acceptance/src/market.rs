@@ -220,6 +220,28 @@ impl Market {
         becomes(&format!("{id} in state {state}"), Some(state.to_owned()), || self.state(id)).await;
     }
 
+    /// The tables in which a text stands anywhere.
+    pub async fn tables_with(&self, text: &str) -> Vec<String> {
+        let columns: Vec<(String, String)> = sqlx::query_as(
+            "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.columns
+             WHERE table_schema = DATABASE() AND (data_type LIKE '%char' OR data_type LIKE '%text' OR data_type LIKE '%binary'
+                 OR data_type LIKE '%blob') ORDER BY table_name",
+        )
+        .fetch_all(&self.database)
+        .await
+        .expect("the rows");
+        assert!(columns.len() > 50, "{columns:?}");
+        let mut found = Vec::new();
+        for (table, column) in columns {
+            let rows = format!("SELECT COUNT(*) FROM {table} WHERE LOCATE(?, `{column}`) > 0");
+            let rows = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(rows)).bind(text);
+            if rows.fetch_one(&self.database).await.expect("the rows") > 0 {
+                found.push(table);
+            }
+        }
+        found
+    }
+
     /// The database alone.
     pub fn audit_sources(&self) -> operator::Sources {
         operator::Sources {

@@ -10,7 +10,7 @@ use crate::{
     seoul::local,
 };
 use axum::{extract::State, response::Response};
-use contracts::{Command, CommandId, ResultCode, UnixMs, UserId, Won};
+use contracts::{Command, CommandId, MAX_PAYMENT_KEY_LENGTH, ResultCode, UnixMs, UserId, Won, is_payment_key};
 use platform::database::is_duplicate;
 use rand::RngCore;
 use serde::Serialize;
@@ -22,7 +22,6 @@ const CHARGE_POINT: &str = "CHARGE_POINT";
 const MIN_AMOUNT: i64 = 100;
 /// More than this in one charge is refused here.
 const MAX_AMOUNT: i64 = 100_000_000;
-const MAX_PAYMENT_KEY_CHARS: usize = 200;
 const MAX_FAILURE_CODE_CHARS: usize = 100;
 const MAX_FAILURE_MESSAGE_CHARS: usize = 500;
 /// Longer texts in the address are not read at all.
@@ -179,7 +178,7 @@ pub(crate) async fn success(
     wishes: Wishes,
     Query(mut query): Query,
 ) -> Result<Response, Failure> {
-    let message = format!("보이는 ASCII 문자 1자 이상 {MAX_PAYMENT_KEY_CHARS}자 이하여야 합니다.");
+    let message = format!("보이는 ASCII 문자 1자 이상 {MAX_PAYMENT_KEY_LENGTH}자 이하의 결제 키여야 합니다.");
     let payment_key = query.text_where("paymentKey", &message, is_payment_key);
     let order_id = query.any_text("orderId");
     let amount = query.integer("amount", i64::MIN..=i64::MAX);
@@ -232,10 +231,6 @@ pub(crate) async fn fail(
     );
     api.within(update.execute(&api.database)).await?;
     Ok(Answer(Failed { error_code, error_msg, order_id }))
-}
-
-fn is_payment_key(text: &str) -> bool {
-    (1..=MAX_PAYMENT_KEY_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// As Toss allows it; others are nobody's, and the column would not take them.

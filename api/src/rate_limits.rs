@@ -62,10 +62,15 @@ impl Api {
         self.count("webhook", [self.limit(&["webhook from", &network], length, limits.webhooks_per_address)]).await
     }
 
-    /// Counts a webhook about an order of ours: each that is new costs a look-up at Toss.
-    pub(crate) async fn count_webhook_about(&self, order_id: &str) -> Result<(), Failure> {
+    /// Counts a new webhook about a charge of ours, which costs a look-up at Toss. Those that are proven to be Toss's are
+    /// counted apart, so that nobody else's use up what they are served.
+    pub(crate) async fn count_webhook_about(&self, order_id: &str, is_proven: bool) -> Result<(), Failure> {
         let limits = &self.config.rate_limits;
         let length = Duration::from_secs(limits.webhook_window_s);
+        if is_proven {
+            let of_order = self.limit(&["proven webhook about", order_id], length, limits.webhooks_per_order);
+            return self.count("webhook", [of_order]).await;
+        }
         let of_order = self.limit(&["webhook about", order_id], length, limits.webhooks_per_order);
         let of_all = self.limit(&["webhook"], length, limits.webhooks_in_all);
         self.count("webhook", [of_order, of_all]).await

@@ -1,11 +1,13 @@
 //! `POST /api/payments/toss/webhook`: Toss says that something happened to a payment.
 //!
 //! ```text
-//!  any JSON object ──► of a known event? ──► an order of ours? ──► (a deposit: its secret?) ► new? ──► FollowPayment
-//!                        └ no ─────────────────┴ no ──────────────────┴ no ─────────────────┴ no ──► 200, counted
+//!  any JSON object ──► of a known event? ──► a charge of ours? ──► its secret? ──► new? ──► within limits? ──► FollowPayment
+//!                        └ no ─────────────────┴ no, or nobody     └ another's     └ no ─────► 200    └ no ──► 429
+//!                                                has paid
 //! ```
 //! Promises: a webhook is a hint and nothing more: whoever forges one has us look a payment up, at most as often as the
-//! rate limits allow, and learns nothing from the answer. What Toss repeats is dropped by its transmission id. Answered
+//! rate limits allow, and learns nothing but that an order exists, if a 429 tells them. Whoever proves by its secret
+//! that they are Toss shares no limit with those who don't. What Toss repeats is dropped by its transmission id. Answered
 //! within [`ANSWER_WITHIN`], because it is only put on the queue; not accepted (503, 429), it is sent again by Toss.
 //! Doesn't: call Toss, or change a charge. That is the payment worker's (`workers/src/payment/follow`).
 
@@ -22,6 +24,7 @@ use axum::{
     http::HeaderMap,
 };
 use contracts::{Command, CommandId, ResultCode, UserId};
+use domain::payment;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -121,16 +124,22 @@ impl Api {
             return Ok("unknown_event");
         }
         let Some(order_id) = hint.order_id() else { return Ok("no_order") };
-        let read = sqlx::query!("SELECT webhook_secret FROM payments WHERE order_id = ?", order_id);
+        let read = sqlx::query!("SELECT state, webhook_secret FROM payments WHERE order_id = ?", order_id);
         let Some(payment) = self.within(read.fetch_optional(&self.database)).await? else { return Ok("no_order") };
-        if hint.event() == DEPOSIT_CALLBACK && !self.proves(hint, payment.webhook_secret.as_deref()) {
+        if payment.state == payment::State::Requested.as_str() {
+            return Ok("nothing_paid");
+        }
+        // Where no secret was seen yet, a callback is as good as any other hint.
+        let secret = payment.webhook_secret.as_deref().filter(|_| hint.event() == DEPOSIT_CALLBACK);
+        let is_proven = secret.is_some_and(|secret| self.proves(hint, secret));
+        if secret.is_some() && !is_proven {
             return Ok("forged");
         }
-        self.count_webhook_about(order_id).await?;
         let transmission = transmission_id(headers, body);
         if self.is_known(&transmission).await? {
             return Ok("repeated");
         }
+        self.count_webhook_about(order_id, is_proven).await?;
         // Noted afterwards: what was noted and not sent would be lost. Sent twice, it is one command.
         let id = CommandId::derived(UserId::SYSTEM, "toss_webhook", &transmission);
         self.send(id, Command::FollowPayment { order_id: order_id.to_owned() }).await?;
@@ -140,8 +149,8 @@ impl Api {
 
     /// Whether a deposit callback shows the secret that Toss gave us for this payment. Takes the same time wherever the
     /// two differ.
-    fn proves(&self, hint: &Hint, ours: Option<&str>) -> bool {
-        let Some((theirs, ours)) = hint.secret.as_deref().zip(ours) else { return false };
+    fn proves(&self, hint: &Hint, ours: &str) -> bool {
+        let Some(theirs) = hint.secret.as_deref() else { return false };
         self.signer.verify(PURPOSE, &[theirs], &self.signer.sign(PURPOSE, &[ours]))
     }
 

@@ -5,7 +5,7 @@
 //! Doesn't: retry. Sending again is safe or not by rules that stand in `domain`.
 
 use crate::{CallError, NoAnswerKind, Payment, Refusal, SecretKey, Transaction, transaction};
-use contracts::{UnixMs, Won};
+use contracts::{UnixMs, Won, is_payment_key};
 use reqwest::{Response, StatusCode, Url, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,8 +13,6 @@ use std::{error::Error, time::Duration};
 
 /// An answer larger than this is read no further.
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
-/// Toss's limit for a payment key.
-pub const MAX_PAYMENT_KEY_LENGTH: usize = 200;
 /// Toss's limit for the reason of a cancel, in characters.
 pub const MAX_CANCEL_REASON_LENGTH: usize = 200;
 /// Toss's limit for an idempotency key.
@@ -152,7 +150,7 @@ impl Client {
 
     async fn post(&self, path: &[&str], body: &Value, idempotency_key: &str) -> Result<Payment, CallError> {
         if idempotency_key.is_empty() || idempotency_key.len() > MAX_IDEMPOTENCY_KEY_LENGTH {
-            return Err(not_sent("INVALID_IDEMPOTENCY_KEY", "an idempotency key has 1 to 300 characters"));
+            return Err(not_sent(400, "INVALID_IDEMPOTENCY_KEY", "an idempotency key has 1 to 300 characters"));
         }
         let request = self.http.post(self.url(path)).header("Idempotency-Key", idempotency_key).json(body);
         self.send(request).await
@@ -187,18 +185,16 @@ impl Client {
     }
 }
 
-/// Keys and order ids become a part of the address; what would change its meaning is refused before it is sent.
+/// Keys and order ids become a part of the address. What would change its meaning is no payment's: that is the answer,
+/// without asking.
 fn fit_for_path(segment: &str) -> Result<&str, CallError> {
-    let fits = (1..=MAX_PAYMENT_KEY_LENGTH).contains(&segment.len())
-        && segment.bytes().all(|b| b.is_ascii_graphic())
-        && segment != "."
-        && segment != "..";
-    if fits { Ok(segment) } else { Err(not_sent("INVALID_REQUEST", "this key or order id cannot be Toss's")) }
+    let not_found = || not_sent(404, "NOT_FOUND_PAYMENT", "this key or order id cannot be Toss's");
+    if is_payment_key(segment) { Ok(segment) } else { Err(not_found()) }
 }
 
-fn not_sent(code: &str, message: &str) -> CallError {
+fn not_sent(http: u16, code: &str, message: &str) -> CallError {
     let message = format!("not sent: {message}");
-    CallError::Refused(Refusal { http: 400, code: code.to_owned(), message, retry_after_ms: None })
+    CallError::Refused(Refusal { http, code: code.to_owned(), message, retry_after_ms: None })
 }
 
 async fn read_bounded(response: &mut Response) -> Result<Vec<u8>, CallError> {

@@ -238,6 +238,18 @@ impl Payment {
         Won(self.total_amount.0.saturating_sub(self.balance_amount.0))
     }
 
+    /// As received, but for what nobody may read later: a virtual account's secret, and the payer's own account.
+    pub fn for_storage(&self) -> Value {
+        let mut stored = self.raw.clone();
+        if let Some(payment) = stored.as_object_mut() {
+            payment.remove("secret");
+        }
+        if let Some(account) = stored.get_mut("virtualAccount").and_then(Value::as_object_mut) {
+            account.remove("refundReceiveAccount");
+        }
+        stored
+    }
+
     /// The object that the REST contract shows to the front end: exactly its fields, `null` where Toss said nothing;
     /// and where a virtual account waits for a deposit, where to pay.
     pub fn for_front_end(&self) -> Value {
@@ -330,5 +342,8 @@ mod tests {
         let shown = payment.for_front_end();
         assert_eq!(shown["virtualAccount"]["accountNumber"], json!("X650"));
         assert!(!shown.to_string().contains("secret"), "{shown}");
+        let stored = payment.for_storage();
+        assert_eq!(stored["virtualAccount"]["dueDate"], payment.raw["virtualAccount"]["dueDate"]);
+        assert!(!stored.to_string().contains("secret"), "{stored}");
     }
 }

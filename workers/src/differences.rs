@@ -1,7 +1,8 @@
 //! Where our books and Toss differ: rows for a person. Written by the payment worker when it looks a charge up, and by
 //! the scheduler when it compares a day.
 //!
-//! Promises: found again, a difference is the same row; gone, it stays as a row that says so. Doesn't: mend anything.
+//! Promises: found again, a difference is the same row; gone, it stays as a row that says so. Doesn't: mend anything, or
+//! close what only a list has told: that is for the person who found out why.
 
 use contracts::UnixMs;
 use domain::payment::follow::Difference;
@@ -36,10 +37,21 @@ pub(crate) async fn note(
     .map(drop)
 }
 
-/// A look-up showed no difference any more.
-pub(crate) async fn gone(connection: &mut MySqlConnection, order_id: &str, now: UnixMs) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE differences SET gone_at_ms = ? WHERE order_id = ? AND gone_at_ms IS NULL", now.0, order_id)
-        .execute(connection)
-        .await
-        .map(drop)
+/// A look-up showed that differences of these kinds are over.
+pub(crate) async fn gone(
+    connection: &mut MySqlConnection,
+    order_id: &str,
+    kinds: &[Difference],
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    let words: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    sqlx::query!(
+        "UPDATE differences SET gone_at_ms = ? WHERE order_id = ? AND gone_at_ms IS NULL AND FIND_IN_SET(kind, ?) > 0",
+        now.0,
+        order_id,
+        words.join(",")
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }

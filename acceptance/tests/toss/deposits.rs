@@ -4,6 +4,7 @@ use crate::stage::{Stage, halted, order_of, request_refund};
 use acceptance::{commands::envelope, wait::becomes};
 use contracts::{Command, UserId};
 use serde_json::json;
+use toss::sandbox::PAYERS_ACCOUNT;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -32,6 +33,11 @@ async fn a_deposit_is_credited_when_it_came_however_often_it_is_told() {
     assert_eq!(stage.outcome(charge.id).await.2["status"], json!("WAITING_FOR_DEPOSIT"));
     let events = "SELECT COUNT(*) FROM outbox WHERE routing_key = 'charge.confirmed'";
     assert_eq!(stage.market.number(events).await, 1);
+    let stored = "SELECT COUNT(*) FROM payments WHERE LOCATE('accountNumber', toss_payment) > 0";
+    assert_eq!(stage.market.number(stored).await, 1, "the account that was paid into");
+    let private = "SELECT COUNT(*) FROM payments WHERE LOCATE(webhook_secret, toss_payment) > 0";
+    assert_eq!(stage.market.number(private).await, 0, "its secret has a column of its own");
+    assert!(stage.market.tables_with(PAYERS_ACCOUNT).await.is_empty(), "the payer's own account is nobody's business");
     stage.audit_holds().await;
 }
 
@@ -91,10 +97,7 @@ async fn what_others_cancel_is_taken_back_and_an_approved_refund_waits_for_the_d
     // An operator cancels on Toss's own page.
     let key: String =
         sqlx::query_scalar("SELECT payment_key FROM payments").fetch_one(&stage.market.database).await.unwrap();
-    let url = format!("http://{}/v1/payments/{key}/cancel", stage.address);
-    let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
-    let answer = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": 3_000})).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    stage.cancel_by_hand(&key, "by hand", 3_000).await;
     stage.follow(&order, "cancelled").await;
     assert_eq!((stage.points(user).await, stage.debt(user).await), ((0, 4_000), 2_000));
     let approve = envelope("a", UserId(9), stage.market.now(), Command::ApproveRefund { refund });

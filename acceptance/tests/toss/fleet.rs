@@ -4,10 +4,11 @@
 use crate::stage::{Stage, confirm, halted, metric, order_of};
 use acceptance::{
     Market,
+    commands::envelope,
     process::Process,
     wait::{becomes, eventually, within},
 };
-use contracts::{Envelope, UserId};
+use contracts::{Command, Envelope, UserId};
 use domain::breaker::{Policy, ProbeId, State, Tally};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -281,13 +282,26 @@ async fn a_wait_that_toss_asks_for_is_kept_by_everybody() {
 async fn after_the_breaker_closes_the_nearest_deadline_is_first() {
     const PARALLEL: usize = 4;
     const COMMANDS: usize = 40;
+    const FOLLOWED: usize = 10;
     let mut stage = Stage::new("deadlines").await;
     stage.market.set("GREAM__PAYMENT_WORKER__PREFETCH", PARALLEL);
     let user = stage.market.user(1, 0).await;
     let mut worker = stage.market.worker(&["payment"]).await;
     let admin = worker.ready().await;
+    let mut awaiting = Vec::new();
+    for _ in 0..FOLLOWED {
+        awaiting.push(stage.awaiting(user, 1_000).await);
+    }
     breaker(&stage, "open", "held by a person").await;
     becomes("it is seen", 1.0, || metric(&admin, "gream_toss_breaker_open")).await;
+    // They came first, and are in no hurry.
+    let mut follow_ups = Vec::new();
+    for charge in &awaiting {
+        stage.deposit(charge, "").await;
+        let follow = Command::FollowPayment { order_id: order_of(charge).to_owned() };
+        follow_ups.push(envelope(order_of(charge), UserId::SYSTEM, stage.market.now(), follow));
+    }
+    stage.market.broker.publish(stage.market.partitions, &follow_ups).await;
     let mut commands = Vec::new();
     for n in 0..COMMANDS {
         let order = stage.order(user, 1_000).await;
@@ -297,12 +311,19 @@ async fn after_the_breaker_closes_the_nearest_deadline_is_first() {
         commands.push(confirm(user, &order, &key, 1_000, earlier));
     }
     stage.market.broker.publish(stage.market.partitions, &commands).await;
-    becomes("all wait", u32::try_from(COMMANDS).unwrap(), || stage.market.broker.depth("payment")).await;
-    assert_eq!(stage.calls("confirm").await, 0);
+    let all = u32::try_from(COMMANDS + FOLLOWED).unwrap();
+    becomes("all wait", all, || stage.market.broker.depth("payment")).await;
+    assert_eq!(stage.calls("confirm").await, FOLLOWED as u64);
     breaker(&stage, "close", "ramping").await;
-    for command in &commands {
+    for command in commands.iter().chain(&follow_ups) {
         stage.market.reaches(command.id, "done").await;
     }
+    let ended = "SELECT command_id FROM commands WHERE state = 'done' ORDER BY updated_at_ms";
+    let ended: Vec<Vec<u8>> = sqlx::query_scalar(ended).fetch_all(&stage.market.database).await.unwrap();
+    let place = |command: &Envelope| ended.iter().position(|id| id[..] == command.id.bytes()[..]).unwrap();
+    let first_follow_up = follow_ups.iter().map(place).min().unwrap();
+    let overtaken = commands.iter().filter(|command| place(command) > first_follow_up).count();
+    assert!(overtaken <= PARALLEL, "{overtaken} confirms came after something that could wait");
     let journal = stage.journal().await;
     let confirmed = journal.iter().filter_map(|entry| match &entry.effect {
         Effect::Confirmed { order_id, .. } => Some(order_id.as_str()),

@@ -4,6 +4,7 @@
 //! Each test shows that its fault struck, and ends with the audit, which compares the ledger with the sandbox's journal.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod before_credit;
 mod charges;
 mod days;
 mod deposits;

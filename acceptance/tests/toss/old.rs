@@ -12,12 +12,7 @@ const LATER_MS: i64 = 16 * DAY_MS;
 /// A charge whose worker died at `point`; its message is in nobody's hands.
 async fn left_behind(stage: &Stage, user: UserId, point: &str) -> Envelope {
     let command = stage.charge(user, 1_000).await;
-    let (mut victim, file) = stage.market.halting_worker(&["payment"], point);
-    stage.publish(&command).await;
-    halted(&mut victim, &file, point).await;
-    victim.kill();
-    std::fs::remove_file(&file).unwrap();
-    acceptance::wait::eventually("its message", || stage.market.broker.take("payment")).await;
+    stage.left_behind(&command, point).await;
     command
 }
 

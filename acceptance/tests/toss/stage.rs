@@ -32,6 +32,7 @@ impl Stage {
         market.set("GREAM__TOSS__CONNECT_TIMEOUT_MS", 500);
         market.set("GREAM__TOSS__READ_TIMEOUT_MS", 1_000);
         market.set("GREAM__PAYMENT_WORKER__LADDER_MS", "200,400,800,1600,3200");
+        market.set("GREAM__SCHEDULER__COMPARE_PACE_MS", 10);
         // Most tests are about one command; the breaker has tests of its own.
         market.set("GREAM__PAYMENT_WORKER__BREAKER_MIN_CALLS", 1_000);
         market.set("GREAM__PAYMENT_WORKER__BREAKER_WINDOW_CALLS", 1_000);
@@ -115,6 +116,24 @@ impl Stage {
     pub async fn deposit(&self, command: &Envelope, what: &str) {
         let answer = self.ask("POST", &format!("/sandbox/deposits/{}{what}", key_of(command)), &Value::Null).await;
         assert!(answer["code"].is_null(), "{answer}");
+    }
+
+    /// An operator cancels on Toss's own page.
+    pub async fn cancel_by_hand(&self, payment_key: &str, reason: &str, amount: i64) {
+        let url = format!("http://{}/v1/payments/{payment_key}/cancel", self.address);
+        let cancel = self.http.post(url).basic_auth("test_sk_acceptance", Some(""));
+        let answer = cancel.json(&json!({"cancelReason": reason, "cancelAmount": amount})).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+
+    /// A charge whose worker died at `point`; its message is in nobody's hands.
+    pub async fn left_behind(&self, command: &Envelope, point: &str) {
+        let (mut victim, file) = self.market.halting_worker(&["payment"], point);
+        self.publish(command).await;
+        halted(&mut victim, &file, point).await;
+        victim.kill();
+        std::fs::remove_file(&file).unwrap();
+        eventually("its message", || self.market.broker.take("payment")).await;
     }
 
     pub async fn charge_state(&self, order_id: &str) -> String {

@@ -4,7 +4,7 @@ use crate::stage::{Stage, key_of, order_of};
 use acceptance::{commands::envelope, visitor::start_api, wait::becomes};
 use contracts::{Command, CommandId, Envelope, RefundId, ResultCode, UserId};
 use domain::refund::leg_command;
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn leg(route: &str, amount: i64, state: &str) -> (String, i64, String) {
     (route.to_owned(), amount, state.to_owned())
@@ -132,15 +132,4 @@ async fn a_leg_that_needs_a_person_is_ended_by_one_and_its_dead_letter_ends_with
     let replayed = Envelope::new(cancel, user, stage.market.now(), None, Command::CancelCharge { refund, leg: 1 });
     stage.rejected(&replayed, ResultCode::TossFailed).await;
     assert_eq!(stage.calls("cancel").await, 2, "one by hand, one by the leg");
-}
-
-impl Stage {
-    /// An operator cancels on Toss's own page.
-    async fn cancel_by_hand(&self, payment_key: &str, reason: &str, amount: i64) -> Value {
-        let url = format!("http://{}/v1/payments/{payment_key}/cancel", self.address);
-        let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
-        let answer = cancel.json(&json!({"cancelReason": reason, "cancelAmount": amount})).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer.json().await.unwrap()
-    }
 }

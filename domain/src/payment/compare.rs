@@ -4,7 +4,7 @@
 //! Most suspects are only told at another time (a deposit that was an error, a cancel after midnight): a look-up and
 //! [`super::follow::follow`] tell them from differences. Doesn't: mend anything.
 
-use super::State;
+use super::{State, Status};
 use contracts::Won;
 
 /// What Toss lists of one order on a day.
@@ -16,6 +16,24 @@ pub struct Listed {
     pub taken: Won,
     /// What was given back.
     pub given_back: Won,
+    /// It waits for a deposit: the first one, or again, where the bank took the money back.
+    pub waits: bool,
+}
+
+impl Listed {
+    /// With the next of the day's transactions, in the list's order.
+    #[must_use]
+    pub fn and(self, status: Status, amount: Won) -> Self {
+        match status {
+            Status::Done => Self { times_taken: self.times_taken + 1, taken: amount, waits: false, ..self },
+            Status::Canceled | Status::PartialCanceled => {
+                let more = Won(amount.0.saturating_abs());
+                Self { given_back: self.given_back.checked_add(more).unwrap_or(Won(i64::MAX)), ..self }
+            }
+            Status::AwaitingDeposit => Self { waits: true, ..self },
+            _ => self,
+        }
+    }
 }
 
 /// The order's charge, by our books.
@@ -54,7 +72,7 @@ pub fn compare(listed: Listed, told: Option<Told>) -> Finding {
     let agrees = match (is_done, listed.times_taken) {
         // Taken on another day, and given back on this one; a charge that moved and is not listed at all is suspect.
         (true, 0) => listed.given_back != Won::ZERO && listed.given_back == told.given_back,
-        (true, 1) => listed.given_back == told.given_back,
+        (true, 1) => listed.given_back == told.given_back && !listed.waits,
         (false, 0) => true,
         (_, _) => false,
     };
@@ -71,7 +89,29 @@ mod tests {
     }
 
     fn listed(times_taken: u32, taken: i64, given_back: i64) -> Listed {
-        Listed { times_taken, taken: Won(taken), given_back: Won(given_back) }
+        Listed { times_taken, taken: Won(taken), given_back: Won(given_back), waits: false }
+    }
+
+    #[test]
+    fn a_deposit_that_the_bank_took_back_on_the_day_it_came_is_a_suspect() {
+        use Status::{AwaitingDeposit, Canceled, Done, PartialCanceled};
+        let list = |moves: &[(Status, i64)]| {
+            moves.iter().fold(Listed::default(), |listed, (status, amount)| listed.and(*status, Won(*amount)))
+        };
+        let (issued, came) = ((AwaitingDeposit, 0), (Done, 1_000));
+        let went = issued;
+        for (moves, finding) in [
+            (&[issued, came][..], Finding::Agrees),
+            (&[issued, came, went], Finding::Suspect),
+            (&[came, went], Finding::Suspect),
+            (&[issued, came, went, came], Finding::Suspect),
+            (&[went], Finding::Suspect),
+        ] {
+            assert_eq!(compare(list(moves), told(State::Done, 0)), finding, "{moves:?}");
+        }
+        assert_eq!(compare(list(&[issued]), told(State::AwaitingDeposit, 0)), Finding::Agrees);
+        let cancels = list(&[came, (PartialCanceled, 300), (Canceled, -700)]);
+        assert_eq!(cancels, listed(1, 1_000, 1_000), "whichever sign a cancel has");
     }
 
     #[test]

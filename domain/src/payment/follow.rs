@@ -42,8 +42,14 @@ words! {
         GivenBack = "given_back",
         /// Toss took money for an order that we do not have.
         UnknownOrder = "unknown_order",
+        /// Toss's list of a day says another amount than was asked for, whatever it says of the payment by itself.
+        OtherListed = "other_listed",
     }
 }
+
+/// What a look-up of a charge can tell, and so can show to be over.
+pub const TOLD_BY_LOOK_UP: [Difference; 4] =
+    [Difference::NotCredited, Difference::NotTaken, Difference::OtherTerms, Difference::GivenBack];
 
 /// A charge, by our books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +129,24 @@ pub fn follow(booked: &Booked<'_>, seen: Option<&Seen<'_>>, now: UnixMs) -> Verd
         State::Requested | State::Confirming | State::Failed => Verdict::Nothing,
         State::AwaitingDeposit | State::Done => other_terms(booked, seen).unwrap_or_else(|| settle(booked, seen, now)),
     }
+}
+
+/// What Toss gave back for our refunds and our books do not have, where [`follow`] finds [`Verdict::Nothing`]: a leg is
+/// about to book it, or its command is lost.
+pub fn unbooked(booked: &Booked<'_>, seen: &Seen<'_>) -> Won {
+    if booked.state != State::Done {
+        return Won::ZERO;
+    }
+    let missing = seen.total_amount.0.saturating_sub(seen.balance_amount.0);
+    Won(missing.saturating_sub(booked.refunded.0).saturating_sub(booked.reversed.0))
+}
+
+/// The differences that are over, where [`follow`] finds [`Verdict::Nothing`].
+pub fn over(booked: &Booked<'_>, seen: Option<&Seen<'_>>) -> &'static [Difference] {
+    const ALL: &[Difference] = &TOLD_BY_LOOK_UP;
+    const ALL_BUT_GIVEN_BACK: &[Difference] = &[Difference::NotCredited, Difference::NotTaken, Difference::OtherTerms];
+    let is_even = seen.is_none_or(|seen| unbooked(booked, seen) == Won::ZERO);
+    if is_even { ALL } else { ALL_BUT_GIVEN_BACK }
 }
 
 fn unknown_at_toss(booked: &Booked<'_>) -> Verdict {

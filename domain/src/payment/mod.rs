@@ -17,8 +17,9 @@
 //! [`next`] is the way through `confirming`, which one command goes; [`follow`] is everything after it, which hints and
 //! the scheduler set going.
 //!
-//! Promises: no credit but for a DONE whose order, amount and currency are the ones asked for; no new key without a
-//! look-up since the last call; no confirm at or after the end of its window; `failed` only where nothing was taken.
+//! Promises: no credit but for a DONE (or what is left of one, where others cancelled a part) whose order, amount and
+//! currency are the ones asked for; no new key without a look-up since the last call; no confirm at or after the end of
+//! its window; `failed` only where nothing was taken, or nothing of it is left.
 //! Doesn't: call, wait or store. [`next`] says what to do; how long to wait is [`crate::retry`]'s.
 
 pub mod compare;
@@ -122,6 +123,8 @@ pub struct Sighting<'a> {
     pub order_id: &'a str,
     /// What was paid.
     pub total_amount: Won,
+    /// What of it was not given back.
+    pub balance_amount: Won,
     /// In what.
     pub currency: &'a str,
     /// Why it was aborted.
@@ -161,7 +164,7 @@ pub enum Step {
     },
     /// Ask how the payment stands.
     LookUp,
-    /// Verified: credit it.
+    /// Verified: credit it, and take back in the same breath what [`follow`] says that others have cancelled.
     Credit,
     /// Verified, and nothing was paid yet: the command has ended, the charge awaits its deposit.
     Await,
@@ -212,14 +215,13 @@ fn after_refusal(charge: &Charge<'_>, refusal: Refusal, code: &str) -> Step {
 
 fn after_sighting(charge: &Charge<'_>, sighting: &Sighting<'_>, now: UnixMs) -> Step {
     match sighting.status {
-        Status::Done => if_ours(charge, sighting, Step::Credit),
+        // In parts, but all of it: the status does not say so.
+        Status::PartialCanceled if sighting.balance_amount <= Won::ZERO => Step::Fail { code: "CANCELED".to_owned() },
+        Status::Done | Status::PartialCanceled => if_ours(charge, sighting, Step::Credit),
         Status::AwaitingDeposit => if_ours(charge, sighting, Step::Await),
         Status::Aborted => Step::Fail { code: sighting.failure_code.unwrap_or("ABORTED").to_owned() },
         Status::Canceled => Step::Fail { code: "CANCELED".to_owned() },
         Status::Expired if is_settled(charge, now) => Step::Fail { code: "EXPIRED".to_owned() },
-        Status::PartialCanceled => {
-            Step::Suspend { why: "Toss has given a part of this payment back before it was credited".to_owned() }
-        }
         Status::InProgress | Status::Ready if may_try_anew(charge, now) => {
             Step::Confirm { attempt: charge.attempt.saturating_add(1) }
         }

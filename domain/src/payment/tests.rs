@@ -25,7 +25,8 @@ fn seen(status: Status) -> Observation<'static> {
 }
 
 fn sighting(status: Status) -> Sighting<'static> {
-    Sighting { status, order_id: "order-1", total_amount: Won(10_000), currency: "KRW", failure_code: None }
+    let (total_amount, balance_amount) = (Won(10_000), Won(10_000));
+    Sighting { status, order_id: "order-1", total_amount, balance_amount, currency: "KRW", failure_code: None }
 }
 
 fn refused(refusal: Refusal) -> Observation<'static> {
@@ -65,10 +66,20 @@ fn only_a_done_that_is_ours_is_credited() {
         Sighting { total_amount: Won(9_999), ..sighting(Status::Done) },
         Sighting { currency: "USD", ..sighting(Status::Done) },
         Sighting { currency: "", ..sighting(Status::Done) },
-        sighting(Status::PartialCanceled),
+        Sighting { total_amount: Won(9_999), ..sighting(Status::PartialCanceled) },
     ] {
         let step = next(&sent, Observation::Seen(wrong), IN_TIME);
         assert!(matches!(step, Step::Suspend { .. }), "{wrong:?} {step:?}");
+    }
+}
+
+#[test]
+fn what_others_cancelled_in_part_before_it_was_credited_is_credited_and_what_they_cancelled_whole_is_not() {
+    let sent = Charge { confirm_sent: true, ..charge(1) };
+    let partly = |left| Sighting { balance_amount: Won(left), ..sighting(Status::PartialCanceled) };
+    for now in [IN_TIME, SETTLED] {
+        assert_eq!(next(&sent, Observation::Seen(partly(7_000)), now), Step::Credit);
+        assert_eq!(next(&sent, Observation::Seen(partly(0)), now), failed("CANCELED"));
     }
 }
 

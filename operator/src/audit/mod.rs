@@ -123,7 +123,7 @@ pub async fn audit_within(sources: &Sources, limit: Duration) -> Result<AuditRep
 
     if let Some(sandbox) = &sandbox {
         sandbox.read_on(&mut entries).await?;
-        let (check, sums) = toss::compare(&payments, &entries, last_before);
+        let (check, sums) = toss::compare(&payments, &entries, last_before, taken_at);
         report.checks.push(check);
         report.figures.captured_less_cancelled_won = Some(sums.net);
         report.pending.deposits_unfollowed = sums.unfollowed;

@@ -41,7 +41,7 @@ async fn charges_are_credited_once(snapshot: &mut Snapshot) -> Result<Check, sql
             WHERE e.reason IN ('charge', 'reversal') AND e.account IN ('available', 'receivable')
               AND (p.order_id IS NULL
                    OR NOT (COALESCE(c.kind, '') = 'follow_payment'
-                           OR (e.reason = 'charge' AND COALESCE(p.command_id, '') = e.command_id)))"#
+                           OR COALESCE(p.command_id, '') = e.command_id))"#
     ))
 }
 

@@ -5,7 +5,7 @@
 //! must have been done by Toss.
 
 use super::{AuditError, report::Check, snapshot::Snapshot};
-use contracts::Won;
+use contracts::{UnixMs, Won};
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -13,6 +13,8 @@ use toss::sandbox::journal::{Effect, Entry, MAX_PAGE};
 
 /// A journal longer than this is refused, for it would not fit into memory.
 const MAX_ENTRIES: usize = 10_000_000;
+/// A deposit that the bank took back so long ago and is credited still is nothing that is under way.
+const REVERSAL_IS_FOLLOWED_WITHIN_MS: i64 = 3_600_000;
 
 /// The sandbox that plays Toss.
 pub(super) struct Sandbox<'a> {
@@ -55,19 +57,19 @@ impl Sandbox<'_> {
 struct Moved {
     captured: i64,
     cancelled: i64,
-    /// How often a deposit was taken back.
-    reversals: u32,
+    /// When a deposit was last taken back.
+    reversed_at: Option<UnixMs>,
 }
 
 impl Moved {
-    fn note(&mut self, effect: &Effect) {
+    fn note(&mut self, effect: &Effect, at: UnixMs) {
         match effect {
             Effect::Confirmed { amount: Won(won), .. } | Effect::Deposited { amount: Won(won), .. } => {
                 self.captured = self.captured.saturating_add(*won);
             }
             Effect::DepositReversed { amount: Won(won), .. } => {
                 self.captured = self.captured.saturating_sub(*won);
-                self.reversals += 1;
+                self.reversed_at = Some(at);
             }
             Effect::Cancelled { amount: Won(won), .. } => self.cancelled = self.cancelled.saturating_add(*won),
             Effect::Opened { .. }
@@ -121,12 +123,12 @@ pub(super) async fn stored(snapshot: &mut Snapshot) -> Result<Vec<Stored>, sqlx:
 pub(super) struct Sums {
     /// What Toss took less what it gave back in all.
     pub(super) net: i64,
-    /// Deposits that came or were taken back, and that nobody has followed yet: a webhook is on its way.
+    /// Deposits that came, or were just taken back, and that nobody has followed yet: a webhook is on its way.
     pub(super) unfollowed: u64,
 }
 
-/// Compares.
-pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64) -> (Check, Sums) {
+/// Compares, at `now`.
+pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64, now: UnixMs) -> (Check, Sums) {
     let mut check = Check::new(
         "sandbox_money_is_credited_money",
         "The sandbox took the amount of every payment that is done and of no other, and gave back exactly what is noted as \
@@ -138,7 +140,7 @@ pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64) ->
     check.examined = stored.len() as u64;
     for payment in stored {
         let at_toss = orders.remove(payment.order_id.as_str()).unwrap_or_default();
-        if is_unfollowed(payment, at_toss.after) {
+        if is_unfollowed(payment, at_toss.after, now) {
             unfollowed += 1;
         } else if let Some(difference) = difference(payment, at_toss) {
             check.findings.add(format!("payment {} ({}): {difference}", payment.order_id, payment.state));
@@ -152,10 +154,11 @@ pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64) ->
     (check, Sums { net, unfollowed })
 }
 
-fn is_unfollowed(payment: &Stored, after: Moved) -> bool {
+fn is_unfollowed(payment: &Stored, after: Moved, now: UnixMs) -> bool {
+    let was_just_reversed = || after.reversed_at.is_some_and(|at| now.ms_since(at) < REVERSAL_IS_FOLLOWED_WITHIN_MS);
     match payment.state.as_str() {
         "awaiting_deposit" => after.captured == payment.amount,
-        "done" => after.captured == 0 && after.reversals > 0,
+        "done" => after.captured == 0 && was_just_reversed(),
         _ => false,
     }
 }
@@ -171,9 +174,9 @@ fn by_order(journal: &[Entry], last_before: u64) -> BTreeMap<&str, AtToss> {
             continue;
         };
         let order = orders.entry(order_id).or_default();
-        order.after.note(&entry.effect);
+        order.after.note(&entry.effect, entry.at);
         if entry.seq <= last_before {
-            order.before.note(&entry.effect);
+            order.before.note(&entry.effect, entry.at);
         }
     }
     orders
@@ -181,6 +184,10 @@ fn by_order(journal: &[Entry], last_before: u64) -> BTreeMap<&str, AtToss> {
 
 fn difference(payment: &Stored, AtToss { before, after }: AtToss) -> Option<String> {
     let Stored { amount, cancelled, cancelling, .. } = *payment;
+    // Taken, and wholly cancelled by others before it was credited: nothing has happened.
+    if payment.state == "failed" && after.captured == amount && after.cancelled == amount {
+        return None;
+    }
     let captured_as_told = match payment.state.as_str() {
         "done" => after.captured == amount,
         // The confirm is on its way, or came back without an answer.
@@ -221,12 +228,12 @@ mod tests {
 
     /// Findings of `stored` against moves of which the first `before` happened before the snapshot.
     fn findings(stored: &Stored, moves: &[(&str, i64)], before: u64) -> u64 {
-        compare(std::slice::from_ref(stored), &journal(moves), before).0.findings.total
+        compare(std::slice::from_ref(stored), &journal(moves), before, UnixMs(0)).0.findings.total
     }
 
     #[test]
     fn the_same_money_on_both_sides_holds() {
-        let (check, sums) = compare(&[payment("done", 300, 0)], &journal(&[("o1", 1_000), ("o1", -300)]), 2);
+        let (check, sums) = compare(&[payment("done", 300, 0)], &journal(&[("o1", 1_000), ("o1", -300)]), 2, UnixMs(0));
         assert_eq!((check.findings.total, sums), (0, Sums { net: 700, unfollowed: 0 }));
         assert_eq!(findings(&payment("failed", 0, 0), &[], 0), 0);
     }
@@ -256,13 +263,27 @@ mod tests {
             .zip(1..)
             .map(|(effect, seq)| Entry { seq, at: UnixMs(0), effect, bound: None })
             .collect();
-        let told = |state: &str, moves: usize| {
-            let (check, sums) = compare(&[payment(state, 0, 0)], &entries[..moves], 2);
+        let told_at = |state: &str, moves: usize, now: i64| {
+            let (check, sums) = compare(&[payment(state, 0, 0)], &entries[..moves], 2, UnixMs(now));
             (check.findings.total, sums.unfollowed)
         };
+        let told = |state: &str, moves: usize| told_at(state, moves, REVERSAL_IS_FOLLOWED_WITHIN_MS - 1);
         assert_eq!((told("awaiting_deposit", 0), told("awaiting_deposit", 1)), ((0, 0), (0, 1)));
         assert_eq!((told("done", 1), told("done", 2)), ((0, 0), (0, 1)));
         assert_eq!((told("failed", 1), told("awaiting_deposit", 2)), ((1, 0), (0, 0)));
+        let later = REVERSAL_IS_FOLLOWED_WITHIN_MS;
+        assert_eq!(told_at("done", 2, later), (1, 0), "credited for ever, if nobody follows it by now");
+        assert_eq!(told_at("awaiting_deposit", 1, later), (0, 1), "the scheduler looks for those");
+    }
+
+    #[test]
+    fn what_others_cancelled_whole_before_it_was_credited_never_happened() {
+        let (took, gave_back) = (("o1", 1_000), ("o1", -1_000));
+        for before in 0..=2 {
+            assert_eq!(findings(&payment("failed", 0, 0), &[took, gave_back], before), 0, "{before}");
+        }
+        assert_eq!(findings(&payment("failed", 0, 0), &[took, ("o1", -400)], 2), 1, "600 are nobody's");
+        assert_eq!(findings(&payment("requested", 0, 0), &[took, gave_back], 2), 1, "nobody confirmed it");
     }
 
     #[test]

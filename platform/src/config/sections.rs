@@ -156,6 +156,7 @@ section!(SchedulerConfig {
     stuck_after_ms: i64,
     deposit_look_ms: i64,
     compare_interval_ms: u64,
+    compare_pace_ms: u64,
 });
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });
 section!(ClockConfig { offset_file: PathBuf });

@@ -71,6 +71,8 @@ pub mod transactions;
 mod v1;
 pub mod webhooks;
 
+pub use render::PAYERS_ACCOUNT;
+
 use crate::SecretKey;
 use axum::{
     Router,

@@ -12,6 +12,9 @@ use time::{
 /// Whose payments these are.
 pub(super) const MERCHANT: &str = "tosspayments";
 
+/// The account of whoever pays into virtual accounts, to which a deposit that was too late would go back.
+pub const PAYERS_ACCOUNT: &str = "110987654321";
+
 /// The Payment object, as of `now`.
 pub(super) fn payment(record: &Record, now: UnixMs) -> Value {
     let approved_at = match &record.stage {
@@ -61,7 +64,7 @@ fn virtual_account(account: &Account, now: UnixMs) -> Value {
     json!({
         "accountType": "일반", "accountNumber": account.number, "bankCode": "20", "customerName": "박토스",
         "dueDate": account.due_at().map(seoul), "expired": account.is_overdue(now),
-        "settlementStatus": "INCOMPLETED", "refundStatus": "NONE", "refundReceiveAccount": null,
+        "settlementStatus": "INCOMPLETED", "refundStatus": "NONE", "refundReceiveAccount": {"bankCode": "20", "accountNumber": PAYERS_ACCOUNT, "holderName": "박토스"},
     })
 }
 

@@ -74,9 +74,10 @@ pub(crate) fn of_class(class: Class) -> Refusal {
 
 fn sighting(payment: &Payment) -> Sighting<'_> {
     Sighting {
-        status: status(payment),
+        status: status(&payment.status),
         order_id: &payment.order_id,
         total_amount: payment.total_amount,
+        balance_amount: payment.balance_amount,
         currency: &payment.currency,
         failure_code: payment.failure.as_ref().map(|failure| failure.code.as_str()),
     }
@@ -85,7 +86,7 @@ fn sighting(payment: &Payment) -> Sighting<'_> {
 /// A look-up of a charge whose confirm has ended, for the rules.
 pub(crate) fn seen(payment: &Payment) -> Seen<'_> {
     Seen {
-        status: status(payment),
+        status: status(&payment.status),
         order_id: &payment.order_id,
         total_amount: payment.total_amount,
         balance_amount: payment.balance_amount,
@@ -96,8 +97,9 @@ pub(crate) fn seen(payment: &Payment) -> Seen<'_> {
     }
 }
 
-fn status(payment: &Payment) -> Status {
-    match payment.status {
+/// Toss's word in the rules' words.
+pub(crate) fn status(status: &PaymentStatus) -> Status {
+    match status {
         PaymentStatus::Done => Status::Done,
         PaymentStatus::InProgress => Status::InProgress,
         PaymentStatus::Ready => Status::Ready,

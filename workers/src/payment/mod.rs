@@ -11,17 +11,18 @@
 //!  CollectDebt ───► one transaction: what the user has goes to what they owe
 //! ```
 //! Promises: no transaction and no connection is held across a call; points are credited once, in the transaction that
-//! ends the command, and only for a DONE whose asked, amount and currency are the ones asked for.
+//! ends the command, and only for a payment whose order, amount and currency are the ones asked for.
 //! Doesn't: decide. What to do next is `domain::payment`, when to try again `domain::retry`.
 
 mod call;
 mod debt;
 mod follow;
+mod settle;
 mod store;
 
 use crate::laddered::{CarryOut, Crew, Ending, Fault, Foundation, Gate};
 use call::Answer;
-pub(crate) use call::{of_class, seen};
+pub(crate) use call::{of_class, seen, status};
 use contracts::{Command, Envelope, UnixMs, topology::Role};
 use domain::payment::{self, Step};
 use platform::halt;
@@ -31,6 +32,9 @@ use toss::client::InvalidOptions;
 
 /// Calls that one delivery makes at most: a look-up, a confirm, and a look-up after it.
 const MAX_CALLS: usize = 3;
+/// So much later than a confirm that came with it a charge is followed, and a debt collected, when many commands wait.
+/// Nothing is lost by it: Toss's clock runs for confirms alone.
+const CONFIRMS_GO_BEFORE_MS: i64 = 24 * 3_600_000;
 
 /// The payment worker of a process.
 pub struct PaymentWorker(Arc<Crew<Confirming>>);
@@ -69,7 +73,7 @@ impl CarryOut for Confirming {
     fn deadline(envelope: &Envelope) -> UnixMs {
         match &envelope.command {
             Command::ConfirmCharge { confirm_by, .. } => *confirm_by,
-            _ => envelope.accepted_at,
+            _ => envelope.accepted_at.plus_ms(CONFIRMS_GO_BEFORE_MS),
         }
     }
 

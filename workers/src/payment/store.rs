@@ -1,19 +1,13 @@
-//! The payment worker's SQL.
+//! The payment worker's SQL up to the call to Toss; what follows from its answer is [`super::settle`]'s.
 //!
 //! Promises: every function is one transaction (or one statement) and holds its connection no longer. Locks are taken in
 //! one order: command, payment, balance, receivable.
 //! Doesn't: call Toss.
 
-use super::debt::repay;
 use crate::laddered::{
-    Fault, Foundation, Inbox, Standing, again_on_contention, balance, command_id, ended, insert_event, insert_transfer,
-    invalid, is_expired, user_id, write_balance,
+    Fault, Foundation, Inbox, Standing, again_on_contention, command_id, ended, invalid, is_expired, user_id,
 };
-use contracts::{Envelope, Event, Outcome, ResultCode, UnixMs, Won};
-use domain::{
-    ledger::{Heading, Transfer, apply},
-    payment::{Charge, State},
-};
+use domain::payment::{Charge, State};
 use platform::{
     database::{is_duplicate, within},
     halt,
@@ -21,12 +15,9 @@ use platform::{
 use serde_json::json;
 use sqlx::{MySqlConnection, MySqlPool};
 use std::time::Duration;
-use toss::Payment;
 
-/// A stored Payment object longer than this is cut down to what the front end is shown.
-const MAX_STORED_PAYMENT_BYTES: usize = 60_000;
 /// `payments.failure_code`'s width.
-const MAX_CODE_CHARS: usize = 100;
+pub(super) const MAX_CODE_CHARS: usize = 100;
 
 /// What a person reads about a replayed charge whose body was changed.
 const OTHER_KEY: &str = "the charge is being confirmed under another payment key: replay the unedited body";
@@ -74,10 +65,10 @@ pub(super) enum Begun {
 }
 
 /// A payment's row.
-struct Row {
+pub(super) struct Row {
     user_id: i64,
     amount: i64,
-    state: String,
+    pub(super) state: String,
     command_id: Option<Vec<u8>>,
     payment_key: Option<String>,
     attempt: i16,
@@ -174,150 +165,6 @@ impl Store {
         .await?;
         Ok(())
     }
-
-    /// Transaction 2, when the money was taken: credit it, once.
-    pub(super) async fn credit(
-        &self,
-        envelope: &Envelope,
-        asked: &Asked<'_>,
-        payment: &Payment,
-        now: UnixMs,
-    ) -> Result<Outcome, Fault> {
-        Ok(again_on_contention(|| self.try_credit(envelope, asked, payment, now)).await?)
-    }
-
-    async fn try_credit(
-        &self,
-        envelope: &Envelope,
-        asked: &Asked<'_>,
-        payment: &Payment,
-        now: UnixMs,
-    ) -> Result<Outcome, sqlx::Error> {
-        let mut transaction = within(self.limit, self.pool.begin()).await?;
-        within(self.limit, async {
-            let standing = Inbox::lock(&mut transaction, envelope).await?;
-            if let Standing::Ended(outcome) = standing {
-                return Ok(outcome);
-            }
-            check_confirming(&mut transaction, envelope, asked).await?;
-            let heading = Heading { command: envelope.id, no: 0, reference: asked.order_id.to_owned(), at: now };
-            let transfer = Transfer::charge(heading, envelope.user, asked.amount).map_err(invalid)?;
-            let mut points = balance(&mut transaction, envelope.user).await?;
-            apply(&mut points, envelope.user, &transfer).map_err(invalid)?;
-            insert_transfer(&mut transaction, &transfer).await?;
-            let heading = Heading { command: envelope.id, no: 1, reference: asked.order_id.to_owned(), at: now };
-            repay(&mut transaction, heading, envelope.user, &mut points).await?;
-            write_balance(&mut transaction, envelope.user, &points).await?;
-            sqlx::query!(
-                "UPDATE payments SET state = 'done', toss_payment = ?, failure_code = NULL, failure_message = NULL,
-                                     updated_at_ms = ?
-                 WHERE order_id = ?",
-                stored_payment(payment),
-                now.0,
-                asked.order_id
-            )
-            .execute(&mut *transaction)
-            .await?;
-            let event = Event::ChargeConfirmed {
-                order_id: asked.order_id.to_owned(),
-                user: envelope.user,
-                amount: asked.amount,
-                at: now,
-            };
-            insert_event(&mut transaction, envelope.id, event, now).await?;
-            let outcome = ended(envelope, ResultCode::Ok, payment.for_front_end(), now);
-            Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            halt::around("payment.credit", transaction.commit()).await?;
-            Ok(outcome)
-        })
-        .await
-    }
-
-    /// Transaction 2, when a virtual account was issued: the command ends, and the deposit is credited by another.
-    pub(super) async fn await_deposit(
-        &self,
-        envelope: &Envelope,
-        asked: &Asked<'_>,
-        payment: &Payment,
-        now: UnixMs,
-    ) -> Result<Outcome, Fault> {
-        Ok(again_on_contention(|| self.try_await_deposit(envelope, asked, payment, now)).await?)
-    }
-
-    async fn try_await_deposit(
-        &self,
-        envelope: &Envelope,
-        asked: &Asked<'_>,
-        payment: &Payment,
-        now: UnixMs,
-    ) -> Result<Outcome, sqlx::Error> {
-        let mut transaction = within(self.limit, self.pool.begin()).await?;
-        within(self.limit, async {
-            let standing = Inbox::lock(&mut transaction, envelope).await?;
-            if let Standing::Ended(outcome) = standing {
-                return Ok(outcome);
-            }
-            check_confirming(&mut transaction, envelope, asked).await?;
-            sqlx::query!(
-                "UPDATE payments SET state = 'awaiting_deposit', toss_payment = ?, webhook_secret = ?, failure_code = NULL,
-                                     failure_message = NULL, updated_at_ms = ?
-                 WHERE order_id = ?",
-                stored_payment(payment),
-                webhook_secret(payment),
-                now.0,
-                asked.order_id
-            )
-            .execute(&mut *transaction)
-            .await?;
-            let outcome = ended(envelope, ResultCode::Ok, payment.for_front_end(), now);
-            Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            halt::around("payment.await_deposit", transaction.commit()).await?;
-            Ok(outcome)
-        })
-        .await
-    }
-
-    /// Transaction 2, when nothing was taken.
-    pub(super) async fn fail(
-        &self,
-        envelope: &Envelope,
-        asked: &Asked<'_>,
-        code: &str,
-        now: UnixMs,
-    ) -> Result<Outcome, Fault> {
-        Ok(again_on_contention(|| self.try_fail(envelope, asked, code, now)).await?)
-    }
-
-    async fn try_fail(
-        &self,
-        envelope: &Envelope,
-        asked: &Asked<'_>,
-        code: &str,
-        now: UnixMs,
-    ) -> Result<Outcome, sqlx::Error> {
-        let mut transaction = within(self.limit, self.pool.begin()).await?;
-        within(self.limit, async {
-            let standing = Inbox::lock(&mut transaction, envelope).await?;
-            if let Standing::Ended(outcome) = standing {
-                return Ok(outcome);
-            }
-            check_confirming(&mut transaction, envelope, asked).await?;
-            let code: String = code.chars().take(MAX_CODE_CHARS).collect();
-            sqlx::query!(
-                "UPDATE payments SET state = 'failed', failure_code = ?, updated_at_ms = ? WHERE order_id = ?",
-                code,
-                now.0,
-                asked.order_id
-            )
-            .execute(&mut *transaction)
-            .await?;
-            let outcome = ended(envelope, ResultCode::TossFailed, json!({}), now);
-            Inbox::end(&mut transaction, envelope, &standing, &outcome).await?;
-            halt::around("payment.fail", transaction.commit()).await?;
-            Ok(outcome)
-        })
-        .await
-    }
 }
 
 /// What may become of a command, given its payment.
@@ -363,12 +210,12 @@ fn admit(
     }
 }
 
-fn is_same_command(envelope: &Envelope, row: &Row) -> Result<bool, sqlx::Error> {
+pub(super) fn is_same_command(envelope: &Envelope, row: &Row) -> Result<bool, sqlx::Error> {
     let command = row.command_id.as_deref().map(command_id).transpose()?;
     Ok(command == Some(envelope.id))
 }
 
-async fn lock_payment(connection: &mut MySqlConnection, order_id: &str) -> Result<Option<Row>, sqlx::Error> {
+pub(super) async fn lock_payment(connection: &mut MySqlConnection, order_id: &str) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
         "SELECT user_id, amount, state, command_id, payment_key, attempt, failure_code, confirm_by_ms FROM payments
@@ -405,34 +252,6 @@ async fn start(
         Err(error) if is_duplicate(&error) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Locks the payment and makes sure that it still is this command's.
-async fn check_confirming(
-    connection: &mut MySqlConnection,
-    envelope: &Envelope,
-    asked: &Asked<'_>,
-) -> Result<(), sqlx::Error> {
-    let row = lock_payment(connection, asked.order_id).await?;
-    let confirming = row.filter(|row| row.state == State::Confirming.as_str());
-    match confirming {
-        Some(row) if is_same_command(envelope, &row)? => Ok(()),
-        _ => Err(invalid(format!("payment {} is no longer being confirmed by this command", asked.order_id))),
-    }
-}
-
-/// `payments.webhook_secret`'s width. Without one only look-ups tell of a deposit.
-const MAX_SECRET_BYTES: usize = 100;
-
-fn webhook_secret(payment: &Payment) -> Option<&str> {
-    let fits = |secret: &&str| (1..=MAX_SECRET_BYTES).contains(&secret.len()) && secret.is_ascii();
-    payment.secret.as_deref().filter(fits)
-}
-
-/// As received; what would not fit keeps what the front end is shown.
-pub(super) fn stored_payment(payment: &Payment) -> String {
-    let raw = payment.raw.to_string();
-    if raw.len() <= MAX_STORED_PAYMENT_BYTES { raw } else { payment.for_front_end().to_string() }
 }
 
 fn number(attempt: u16) -> i16 {

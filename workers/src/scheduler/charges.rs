@@ -8,7 +8,7 @@
 //! Also shows how much is owed, and how many differences between our books and Toss are open.
 
 use super::{Scheduler, send};
-use contracts::{Command, CommandId, PartitionCount, UserId};
+use contracts::{Command, CommandId, PartitionCount, UnixMs, UserId};
 use domain::payment::State;
 use platform::{database::within, pause::Pauses, rabbitmq::PublishError};
 use std::{collections::BTreeSet, time::Duration};
@@ -28,19 +28,35 @@ enum ChargesError {
     Publish(#[from] PublishError),
 }
 
-/// What was sent of the present buckets already: sent again it would only be answered from its outcome.
-#[derive(Default)]
+/// What was sent with ids of the present bucket already. Sent again, it would be answered from its outcome; or, before
+/// there is one, have attempts and a dead letter of its own.
 struct Sent {
+    bucket_ms: i64,
     bucket: i64,
     ids: BTreeSet<CommandId>,
+}
+
+impl Sent {
+    fn new(bucket_ms: i64) -> Self {
+        Self { bucket_ms, bucket: 0, ids: BTreeSet::new() }
+    }
+
+    /// The bucket that ids derived now are of; those of another are forgotten.
+    fn turn(&mut self, now: UnixMs) -> i64 {
+        let bucket = now.0.div_euclid(self.bucket_ms);
+        if bucket != self.bucket {
+            (self.bucket, self.ids) = (bucket, BTreeSet::new());
+        }
+        bucket
+    }
 }
 
 pub(super) async fn run(scheduler: &Scheduler, partitions: PartitionCount) {
     let interval = Duration::from_millis(scheduler.config.scheduler.charges_interval_ms);
     let mut pauses = Pauses::new();
-    let mut sent = Sent::default();
+    let (mut follows, mut collects) = (Sent::new(FOLLOW_BUCKET_MS), Sent::new(COLLECT_BUCKET_MS));
     while !scheduler.shutdown.is_requested() {
-        let pause = match look(scheduler, partitions, &mut sent).await {
+        let pause = match look(scheduler, partitions, &mut follows, &mut collects).await {
             Ok(()) => {
                 pauses = Pauses::new();
                 metrics::counter!("gream_scheduler_runs_total", "duty" => "charges").increment(1);
@@ -55,35 +71,46 @@ pub(super) async fn run(scheduler: &Scheduler, partitions: PartitionCount) {
     }
 }
 
-async fn look(scheduler: &Scheduler, partitions: PartitionCount, sent: &mut Sent) -> Result<(), ChargesError> {
+async fn look(
+    scheduler: &Scheduler,
+    partitions: PartitionCount,
+    follows: &mut Sent,
+    collects: &mut Sent,
+) -> Result<(), ChargesError> {
     let now = scheduler.clock.now();
-    let bucket = now.0.div_euclid(COLLECT_BUCKET_MS);
-    if bucket != sent.bucket {
-        *sent = Sent { bucket, ids: BTreeSet::new() };
-    }
-    let mut due = Vec::new();
+    let (hour, minute) = (follows.turn(now), collects.turn(now));
     let config = &scheduler.config.scheduler;
     for (state, after_ms) in
         [(State::Confirming, config.stuck_after_ms), (State::AwaitingDeposit, config.deposit_look_ms)]
     {
         for order_id in untouched(scheduler, state, now.plus_ms(-after_ms).0).await? {
-            let key = format!("{order_id}/{}", now.0.div_euclid(FOLLOW_BUCKET_MS));
-            let id = CommandId::derived(UserId::SYSTEM, "follow-stuck", &key);
-            due.push((id, Command::FollowPayment { order_id }));
+            let id = CommandId::derived(UserId::SYSTEM, "follow-stuck", &format!("{order_id}/{hour}"));
+            send_once(scheduler, partitions, follows, id, Command::FollowPayment { order_id }).await?;
         }
     }
     for debtor in solvent_debtors(scheduler).await? {
-        let id = CommandId::derived(UserId::SYSTEM, "collect-debt", &format!("{debtor}/{bucket}"));
-        due.push((id, Command::CollectDebt { debtor }));
-    }
-    for (id, command) in due {
-        if sent.ids.insert(id) {
-            let kind = command.kind();
-            scheduler.publisher.publish(send::message(id, command, now, partitions)).await?;
-            metrics::counter!("gream_scheduler_commands_total", "duty" => kind.as_str()).increment(1);
-        }
+        let id = CommandId::derived(UserId::SYSTEM, "collect-debt", &format!("{debtor}/{minute}"));
+        send_once(scheduler, partitions, collects, id, Command::CollectDebt { debtor }).await?;
     }
     show(scheduler).await?;
+    Ok(())
+}
+
+/// Sends what was not sent before; noted afterwards, because what was noted and not sent would wait for the next bucket.
+async fn send_once(
+    scheduler: &Scheduler,
+    partitions: PartitionCount,
+    sent: &mut Sent,
+    id: CommandId,
+    command: Command,
+) -> Result<(), PublishError> {
+    if sent.ids.contains(&id) {
+        return Ok(());
+    }
+    let kind = command.kind();
+    scheduler.publisher.publish(send::message(id, command, scheduler.clock.now(), partitions)).await?;
+    sent.ids.insert(id);
+    metrics::counter!("gream_scheduler_commands_total", "duty" => kind.as_str()).increment(1);
     Ok(())
 }
 
@@ -122,4 +149,23 @@ async fn show(scheduler: &Scheduler) -> Result<(), sqlx::Error> {
 
 fn limit(scheduler: &Scheduler) -> Duration {
     Duration::from_millis(scheduler.config.database.statement_timeout_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_is_remembered_for_as_long_as_its_id_is_the_same() {
+        let id = CommandId::derived(UserId::SYSTEM, "follow-stuck", "order-1/0");
+        let mut sent = Sent::new(FOLLOW_BUCKET_MS);
+        sent.turn(UnixMs(0));
+        sent.ids.insert(id);
+        for minute in 0..60 {
+            assert_eq!(sent.turn(UnixMs(minute * COLLECT_BUCKET_MS)), 0);
+            assert!(sent.ids.contains(&id), "minute {minute}");
+        }
+        assert_eq!(sent.turn(UnixMs(FOLLOW_BUCKET_MS)), 1);
+        assert!(sent.ids.is_empty());
+    }
 }

@@ -19,6 +19,7 @@ use crate::laddered::{Ending, Fault};
 use contracts::{Command, Envelope, UnixMs};
 use domain::payment::{self, Charge, State, Step, follow::Difference};
 use platform::halt;
+pub(super) use store::take_back;
 use store::{Booking, Standing, Stuck};
 use toss::{CallError, Payment};
 
@@ -72,16 +73,21 @@ impl Confirming {
             Step::Credit | Step::Await | Step::Fail { .. } => {
                 self.settle(&stuck.command, &asked, step, &answer, *confirm_by).await?;
                 metrics::counter!("gream_charges_unstuck_total").increment(1);
-                self.end(envelope, None).await
+                self.end(envelope, order_id, None).await
             }
-            Step::Suspend { why } => self.end(envelope, Some((order_id, Difference::OtherTerms, &why))).await,
+            Step::Suspend { why } => self.end(envelope, order_id, Some((Difference::OtherTerms, &why))).await,
             Step::Hold => Ok(Ending::Later { error: answer.describe() }),
             _ => Ok(Ending::Again { error: answer.describe(), window: None }),
         }
     }
 
-    async fn end(&self, envelope: &Envelope, differs: Option<(&str, Difference, &str)>) -> Result<Ending, Fault> {
-        Ok(Ending::Ended(self.store.end_following(envelope, differs, self.clock.now()).await?))
+    async fn end(
+        &self,
+        envelope: &Envelope,
+        order_id: &str,
+        differs: Option<(Difference, &str)>,
+    ) -> Result<Ending, Fault> {
+        Ok(Ending::Ended(self.store.end_following(envelope, order_id, differs, self.clock.now()).await?))
     }
 }
 

@@ -11,7 +11,8 @@ use crate::{
     payment::{
         debt::repay,
         seen,
-        store::{Store, stored_payment},
+        settle::{stored_payment, webhook_secret},
+        store::Store,
     },
 };
 use contracts::{Command, Envelope, Event, Outcome, ResultCode, UnixMs, UserId, Won};
@@ -19,7 +20,7 @@ use domain::{
     ledger::{Heading, Transfer, apply},
     payment::{
         State,
-        follow::{Booked, Verdict, follow},
+        follow::{Booked, TOLD_BY_LOOK_UP, Verdict, follow, over},
         has_settled,
     },
 };
@@ -158,19 +159,14 @@ impl Store {
             let Some(mut row) = lock_payment(&mut transaction, order_id).await?.filter(|row| row.looks == looks) else {
                 return Ok(Booking::Outrun);
             };
-            for no in 0..MAX_VERDICTS {
-                let heading = Heading {
-                    command: envelope.id,
-                    no: no * TRANSFERS_A_VERDICT,
-                    reference: order_id.to_owned(),
-                    at: now,
-                };
-                if !carry_out(&mut transaction, &mut row, heading, payment).await? {
-                    break;
-                }
-            }
+            let heading = Heading { command: envelope.id, no: 0, reference: order_id.to_owned(), at: now };
+            carry_out_all(&mut transaction, &mut row, heading, payment).await?;
+            // Whoever was credited before an account's secret was seen would have its callbacks taken for forged.
+            let secret = payment.filter(|payment| payment.order_id == order_id).and_then(webhook_secret);
             sqlx::query!(
-                "UPDATE payments SET looks = looks + 1, updated_at_ms = ? WHERE order_id = ?",
+                "UPDATE payments SET looks = looks + 1, webhook_secret = COALESCE(webhook_secret, ?), updated_at_ms = ?
+                 WHERE order_id = ?",
+                secret,
                 now.0,
                 order_id
             )
@@ -184,11 +180,12 @@ impl Store {
         .await
     }
 
-    /// Ends a command that followed a charge in another way; with the difference that it found, if it did.
+    /// Ends a command that ended the charge it was to follow, or found the given difference.
     pub(super) async fn end_following(
         &self,
         envelope: &Envelope,
-        differs: Option<(&str, Difference, &str)>,
+        order_id: &str,
+        differs: Option<(Difference, &str)>,
         now: UnixMs,
     ) -> Result<Outcome, Fault> {
         let ending = again_on_contention(|| async {
@@ -198,8 +195,9 @@ impl Store {
                 if let Known::Ended(outcome) = known {
                     return Ok(outcome);
                 }
-                if let Some((order_id, kind, why)) = differs {
-                    differences::note(&mut transaction, order_id, kind, why, now).await?;
+                match differs {
+                    Some((kind, why)) => differences::note(&mut transaction, order_id, kind, why, now).await?,
+                    None => differences::gone(&mut transaction, order_id, &TOLD_BY_LOOK_UP, now).await?,
                 }
                 let outcome = ended(envelope, ResultCode::Ok, json!({}), now);
                 Inbox::end(&mut transaction, envelope, &known, &outcome).await?;
@@ -229,6 +227,33 @@ fn standing(envelope: &Envelope, order_id: &str, row: Option<&Row>, now: UnixMs)
     })
 }
 
+/// Books what `payment` says of a charge that its caller has just credited, and locked before.
+pub(in crate::payment) async fn take_back(
+    connection: &mut MySqlConnection,
+    first: Heading,
+    payment: &Payment,
+) -> Result<(), sqlx::Error> {
+    let row = lock_payment(connection, &first.reference).await?;
+    let mut row = row.ok_or_else(|| invalid(format!("payment {} is gone", first.reference)))?;
+    carry_out_all(connection, &mut row, first, Some(payment)).await
+}
+
+/// Books every consequence of a look-up; its transfers are numbered from `first` on.
+async fn carry_out_all(
+    connection: &mut MySqlConnection,
+    row: &mut Row,
+    first: Heading,
+    payment: Option<&Payment>,
+) -> Result<(), sqlx::Error> {
+    for verdict in 0..MAX_VERDICTS {
+        let heading = Heading { no: first.no + verdict * TRANSFERS_A_VERDICT, ..first.clone() };
+        if !carry_out(connection, row, heading, payment).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Books the next consequence of a look-up; whether there may be more.
 async fn carry_out(
     connection: &mut MySqlConnection,
@@ -244,10 +269,10 @@ async fn carry_out(
         refunded: Won(row.cancelled_amount),
         reversed: Won(row.reversed_amount),
     };
-    let mut failure = None;
-    match follow(&booked, payment.map(seen).as_ref(), now) {
+    let (seen, mut failure) = (payment.map(seen), None);
+    match follow(&booked, seen.as_ref(), now) {
         Verdict::Nothing => {
-            differences::gone(connection, &order_id, now).await?;
+            differences::gone(connection, &order_id, over(&booked, seen.as_ref()), now).await?;
             return Ok(false);
         }
         Verdict::Differs { kind, why } => {

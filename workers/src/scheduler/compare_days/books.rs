@@ -25,6 +25,7 @@ pub(super) struct Books {
 }
 
 /// A charge's row.
+#[derive(PartialEq)]
 pub(super) struct Charge {
     pub(super) state: State,
     pub(super) amount: Won,
@@ -135,12 +136,24 @@ impl Books {
         .await
     }
 
-    pub(super) async fn gone(&self, order_id: &str, now: UnixMs) -> Result<(), sqlx::Error> {
+    pub(super) async fn gone(&self, order_id: &str, kinds: &[Difference], now: UnixMs) -> Result<(), sqlx::Error> {
         within(self.limit, async {
             let mut connection = self.database.acquire().await?;
-            differences::gone(&mut connection, order_id, now).await
+            differences::gone(&mut connection, order_id, kinds, now).await
         })
         .await
+    }
+
+    /// How much refund legs are cancelling of a charge that began to do so after `since`: what Toss has given back for them
+    /// is on the list of a day that is compared later.
+    pub(super) async fn cancelling_since(&self, order_id: &str, since: UnixMs) -> Result<Won, sqlx::Error> {
+        let read = sqlx::query_scalar!(
+            r#"SELECT CAST(COALESCE(SUM(amount), 0) AS SIGNED) AS "sum!: i64" FROM refund_legs
+               WHERE order_id = ? AND route = 'cancel' AND state = 'executing' AND updated_at_ms >= ?"#,
+            order_id,
+            since.0
+        );
+        within(self.limit, read.fetch_one(&self.database)).await.map(Won)
     }
 }
 

@@ -7,27 +7,32 @@
 //! ```
 //! Promises: a difference becomes a row of `differences` and a metric, and nothing is mended by itself; bounded in pages
 //! and look-ups; repeating it changes nothing, so that any number of schedulers may do it. A day that could not be compared
-//! whole is compared again.
+//! whole is gone on with where it was left, and holds no other day up.
 //! Doesn't: know better than Toss what is true. A person reads the row; Toss's page can send the webhook again, which
 //! has the charge followed.
 
 mod books;
+mod calls;
 
 use super::Scheduler;
-use crate::{differences, laddered::toss_client, payment::seen};
+use crate::{
+    differences,
+    payment::{seen, status},
+};
 use books::Books;
+use calls::Calls;
 use contracts::{UnixMs, Won};
 use domain::{
     daily_price::SeoulDay,
     payment::{
         State,
         compare::{Finding, Listed, compare},
-        follow::{Booked, Difference, Verdict, follow},
+        follow::{Booked, Difference, Verdict, follow, over, unbooked},
     },
 };
 use platform::pause::Pauses;
 use std::{collections::BTreeMap, time::Duration};
-use toss::{CallError, Client, PaymentStatus, Transaction, transaction::PAGE};
+use toss::{CallError, transaction::PAGE};
 
 /// So long after a day's end its list is complete, and our commands about it have ended.
 const COMPARE_AFTER_MS: i64 = 3_600_000;
@@ -37,8 +42,6 @@ const LOOK_BACK_DAYS: i64 = 7;
 const MAX_PAGES: usize = 2_000;
 /// Look-ups for one day; more suspects than that are no single charges' trouble.
 const MAX_LOOK_UPS: usize = 1_000;
-/// Between two calls to Toss, which the workers need more urgently.
-const PACE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, thiserror::Error)]
 enum CompareError {
@@ -50,31 +53,60 @@ enum CompareError {
     TooManyPages,
     #[error("{0} charges do not agree with Toss's list, more than are looked up one by one: compare the day by hand")]
     TooManySuspects(usize),
+    #[error("our books of it changed while it was looked up")]
+    Moved,
+    #[error("{0} charges could not be looked up: see the warnings before this one")]
+    LeftOver(usize),
     #[error("the process stops")]
     Stopping,
 }
 
+impl CompareError {
+    /// Whether it is no single day's trouble. Toss's may be: of a list that is too long for it, say.
+    fn concerns_every_day(&self) -> bool {
+        matches!(self, CompareError::Database(_) | CompareError::Stopping)
+    }
+
+    /// Whether it is a single charge's trouble, and the next one may be looked up.
+    fn concerns_one_charge(&self) -> bool {
+        match self {
+            CompareError::Moved => true,
+            CompareError::Toss(CallError::Refused(refusal)) => {
+                !refusal.is_toss_ailing() && !refusal.is_our_configuration()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What was found on one day.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Counts {
     transactions: usize,
     suspects: usize,
     differences: usize,
 }
 
+/// A day whose list was read.
+struct Begun {
+    counts: Counts,
+    /// Those that were not looked up yet, the next one last.
+    suspects: Vec<String>,
+}
+
 pub(super) async fn run(scheduler: &Scheduler) {
-    let client = match toss_client(&scheduler.config) {
-        Ok(client) => client,
+    let calls = match Calls::new(scheduler) {
+        Ok(calls) => calls,
         Err(error) => {
             tracing::error!(%error, "days are not compared with Toss");
             return;
         }
     };
     let interval = Duration::from_millis(scheduler.config.scheduler.compare_interval_ms);
-    let books = Books::new(scheduler);
+    let mut comparison = Comparison { scheduler, calls, books: Books::new(scheduler), begun: BTreeMap::new() };
     let mut pauses = Pauses::new();
     while !scheduler.shutdown.is_requested() {
-        let pause = match look(scheduler, &client, &books).await {
+        let pause = match comparison.look().await {
             Ok(()) => {
                 pauses = Pauses::new();
                 metrics::counter!("gream_scheduler_runs_total", "duty" => "compare_days").increment(1);
@@ -91,134 +123,167 @@ pub(super) async fn run(scheduler: &Scheduler) {
     }
 }
 
-/// Compares every day that is over and was not compared.
-async fn look(scheduler: &Scheduler, client: &Client, books: &Books) -> Result<(), CompareError> {
-    let last = SeoulDay::of(scheduler.clock.now().plus_ms(-COMPARE_AFTER_MS)).before(1);
-    let compared = books.compared_since(last.before(LOOK_BACK_DAYS)).await?;
-    let due = (0..LOOK_BACK_DAYS).rev().map(|days| last.before(days)).filter(|day| !compared.contains(day));
-    for day in due {
-        let counts = compare_day(scheduler, client, books, day).await?;
-        let Counts { transactions, suspects, differences } = counts;
-        tracing::info!(day = day.0, transactions, suspects, differences, "a day was compared with Toss");
-        books.note_compared(day, &counts, scheduler.clock.now()).await?;
-    }
-    Ok(())
+struct Comparison<'a> {
+    scheduler: &'a Scheduler,
+    calls: Calls<'a>,
+    books: Books,
+    /// Days that were begun and not ended; at most [`LOOK_BACK_DAYS`].
+    begun: BTreeMap<SeoulDay, Begun>,
 }
 
-async fn compare_day(
-    scheduler: &Scheduler,
-    client: &Client,
-    books: &Books,
-    day: SeoulDay,
-) -> Result<Counts, CompareError> {
-    let (from, to) = (day.begins_at(), day.before(-1).begins_at());
-    let (listed, transactions) = list(scheduler, client, from, to).await?;
-    let mut counts = Counts { transactions, ..Counts::default() };
-    let mut suspects = Vec::new();
-    let now = scheduler.clock.now();
-    for (order_id, listed) in &listed {
-        let told = books.charge(order_id).await?.map(|charge| charge.told());
-        let difference = match compare(*listed, told) {
-            Finding::Agrees => continue,
-            Finding::Suspect => {
-                suspects.push(order_id.clone());
-                continue;
+impl Comparison<'_> {
+    /// Compares every day that is over and was not compared. The last day's trouble is told, once all had their turn.
+    async fn look(&mut self) -> Result<(), CompareError> {
+        let last = SeoulDay::of(self.now().plus_ms(-COMPARE_AFTER_MS)).before(1);
+        let compared = self.books.compared_since(last.before(LOOK_BACK_DAYS)).await?;
+        let days = (0..LOOK_BACK_DAYS).rev().map(|days| last.before(days));
+        let due: Vec<SeoulDay> = days.filter(|day| !compared.contains(day)).collect();
+        self.begun.retain(|day, _| due.contains(day));
+        let mut trouble = Ok(());
+        for day in due {
+            match self.compare_day(day).await {
+                Ok(Counts { transactions, suspects, differences }) => {
+                    tracing::info!(day = day.0, transactions, suspects, differences, "a day was compared with Toss");
+                }
+                Err(error) if error.concerns_every_day() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(day = day.0, %error, "a day could not be compared with Toss");
+                    trouble = Err(error);
+                }
             }
-            Finding::OtherAmount => {
-                (Difference::OtherTerms, format!("Toss's list says {} won were taken", listed.taken))
-            }
-            Finding::UnknownOrder => {
-                (Difference::UnknownOrder, format!("Toss took {} won for an order that is not ours", listed.taken))
-            }
+        }
+        trouble
+    }
+
+    async fn compare_day(&mut self, day: SeoulDay) -> Result<Counts, CompareError> {
+        let (from, to) = (day.begins_at(), day.before(-1).begins_at());
+        let mut begun = match self.begun.remove(&day) {
+            Some(begun) => begun,
+            None => self.begin(from, to).await?,
         };
-        counts.differences += 1;
-        books.note(order_id, difference.0, &difference.1, now).await?;
+        let judged = self.judge_all(&mut begun, to).await;
+        let counts = begun.counts;
+        if judged.is_err() {
+            self.begun.insert(day, begun);
+        }
+        judged?;
+        self.books.note_compared(day, &counts, self.now()).await?;
+        Ok(counts)
     }
-    suspects.extend(books.moved(from, to).await?.into_iter().filter(|order_id| !listed.contains_key(order_id)));
-    counts.suspects = suspects.len();
-    if suspects.len() > MAX_LOOK_UPS {
-        return Err(CompareError::TooManySuspects(suspects.len()));
-    }
-    for order_id in suspects {
-        pace(scheduler).await?;
-        counts.differences += usize::from(look_up(scheduler, client, books, &order_id).await?);
-    }
-    Ok(counts)
-}
 
-/// What Toss lists of each order on a day, and how many transactions that were.
-async fn list(
-    scheduler: &Scheduler,
-    client: &Client,
-    from: UnixMs,
-    to: UnixMs,
-) -> Result<(BTreeMap<String, Listed>, usize), CompareError> {
-    let mut listed: BTreeMap<String, Listed> = BTreeMap::new();
-    let (mut count, mut after) = (0, None::<String>);
-    for _ in 0..MAX_PAGES {
-        // The end is meant with its whole second.
-        let page = client.transactions(from, to.plus_ms(-1_000), after.as_deref()).await?;
-        count += page.len();
-        for transaction in &page {
-            note(listed.entry(transaction.order_id.clone()).or_default(), transaction);
+    /// Reads the day's list and holds it against our books. What only the list can tell is told at once.
+    async fn begin(&self, from: UnixMs, to: UnixMs) -> Result<Begun, CompareError> {
+        let (listed, transactions) = self.list(from, to).await?;
+        let mut counts = Counts { transactions, ..Counts::default() };
+        let mut suspects = Vec::new();
+        for (order_id, listed) in &listed {
+            let told = self.books.charge(order_id).await?.map(|charge| charge.told());
+            let (kind, why) = match compare(*listed, told) {
+                Finding::Agrees => continue,
+                Finding::Suspect => {
+                    suspects.push(order_id.clone());
+                    continue;
+                }
+                Finding::OtherAmount => {
+                    (Difference::OtherListed, format!("Toss's list says {} won were taken", listed.taken))
+                }
+                Finding::UnknownOrder => {
+                    (Difference::UnknownOrder, format!("Toss took {} won for an order that is not ours", listed.taken))
+                }
+            };
+            counts.differences += 1;
+            self.books.note(order_id, kind, &why, self.now()).await?;
         }
-        match page.last() {
-            Some(last) if page.len() >= PAGE => after = Some(last.transaction_key.clone()),
-            _ => return Ok((listed, count)),
+        let moved = self.books.moved(from, to).await?;
+        suspects.extend(moved.into_iter().filter(|order_id| !listed.contains_key(order_id)));
+        counts.suspects = suspects.len();
+        if suspects.len() > MAX_LOOK_UPS {
+            return Err(CompareError::TooManySuspects(suspects.len()));
         }
-        pace(scheduler).await?;
+        Ok(Begun { counts, suspects })
     }
-    Err(CompareError::TooManyPages)
-}
 
-fn note(listed: &mut Listed, transaction: &Transaction) {
-    match transaction.status {
-        PaymentStatus::Done => {
-            listed.times_taken += 1;
-            listed.taken = transaction.amount;
+    /// Looks every suspect up. Those that could not be are left, and come last the next time.
+    async fn judge_all(&self, begun: &mut Begun, to: UnixMs) -> Result<(), CompareError> {
+        let mut left_over = Vec::new();
+        let mut trouble = None;
+        while trouble.is_none()
+            && let Some(order_id) = begun.suspects.pop()
+        {
+            match self.differs(&order_id, to).await {
+                Ok(differs) => begun.counts.differences += usize::from(differs),
+                Err(error) => {
+                    tracing::warn!(order = order_id, %error, "a charge could not be looked up");
+                    left_over.push(order_id);
+                    trouble = (!error.concerns_one_charge()).then_some(error);
+                }
+            }
         }
-        PaymentStatus::Canceled | PaymentStatus::PartialCanceled => {
-            let amount = Won(transaction.amount.0.saturating_abs());
-            listed.given_back = listed.given_back.checked_add(amount).unwrap_or(Won(i64::MAX));
+        left_over.append(&mut begun.suspects);
+        begun.suspects = left_over;
+        match (trouble, begun.suspects.len()) {
+            (Some(error), _) => Err(error),
+            (None, 0) => Ok(()),
+            (None, left) => Err(CompareError::LeftOver(left)),
         }
-        _ => {}
     }
-}
 
-/// Looks a suspect up; whether it differs indeed.
-async fn look_up(scheduler: &Scheduler, client: &Client, books: &Books, order_id: &str) -> Result<bool, CompareError> {
-    let Some(charge) = books.charge(order_id).await? else { return Ok(false) };
-    let result = match &charge.payment_key {
-        Some(payment_key) => client.payment(payment_key).await,
-        None => client.payment_by_order(order_id).await,
-    };
-    let payment = match result {
-        Ok(payment) => Some(payment),
-        Err(CallError::Refused(refusal)) if refusal.is_not_found() => None,
-        Err(error) => return Err(error.into()),
-    };
-    let now = scheduler.clock.now();
-    let seen = payment.as_ref().map(seen);
-    // A charge that is not settled a day later is held against Toss like one that has failed.
-    let state = if matches!(charge.state, State::Requested | State::Confirming) { State::Failed } else { charge.state };
-    let booked = Booked { state, ..charge.booked(order_id) };
-    let (kind, why) = match follow(&booked, seen.as_ref(), now) {
-        Verdict::Nothing | Verdict::Fail { .. } => {
-            books.gone(order_id, now).await?;
-            return Ok(false);
+    /// What Toss lists of each order on a day, and how many transactions that were.
+    async fn list(&self, from: UnixMs, to: UnixMs) -> Result<(BTreeMap<String, Listed>, usize), CompareError> {
+        let mut listed: BTreeMap<String, Listed> = BTreeMap::new();
+        let (mut count, mut after) = (0, None::<String>);
+        for _ in 0..MAX_PAGES {
+            // The end is meant with its whole second.
+            let page = self.calls.page(from, to.plus_ms(-1_000), after.as_deref()).await?;
+            count += page.len();
+            for transaction in &page {
+                let of_order = listed.entry(transaction.order_id.clone()).or_default();
+                *of_order = of_order.and(status(&transaction.status), transaction.amount);
+            }
+            match page.last() {
+                Some(last) if page.len() >= PAGE => after = Some(last.transaction_key.clone()),
+                _ => return Ok((listed, count)),
+            }
         }
-        Verdict::Credit => {
-            (Difference::NotCredited, format!("Toss took {} won, and nobody was credited", charge.amount))
-        }
-        Verdict::Reverse { amount, .. } => {
-            (Difference::GivenBack, format!("Toss took {amount} won back, and they are credited still"))
-        }
-        Verdict::Differs { kind, why } => (kind, why),
-    };
-    books.note(order_id, kind, &why, now).await?;
-    Ok(true)
-}
+        Err(CompareError::TooManyPages)
+    }
 
-async fn pace(scheduler: &Scheduler) -> Result<(), CompareError> {
-    if scheduler.shutdown.sleep(PACE).await { Ok(()) } else { Err(CompareError::Stopping) }
+    /// Looks a suspect up; whether it differs indeed.
+    async fn differs(&self, order_id: &str, day_end: UnixMs) -> Result<bool, CompareError> {
+        let Some(charge) = self.books.charge(order_id).await? else { return Ok(false) };
+        let payment = self.calls.payment(charge.payment_key.as_deref(), order_id).await?;
+        let (seen, now) = (payment.as_ref().map(seen), self.now());
+        // A charge that is not settled a day later is held against Toss like one that has failed.
+        let is_unsettled = matches!(charge.state, State::Requested | State::Confirming);
+        let state = if is_unsettled { State::Failed } else { charge.state };
+        let booked = Booked { state, ..charge.booked(order_id) };
+        let (kind, why) = match follow(&booked, seen.as_ref(), now) {
+            Verdict::Nothing | Verdict::Fail { .. } => {
+                let given_back = seen.as_ref().map_or(Won::ZERO, |seen| unbooked(&booked, seen));
+                if given_back <= self.books.cancelling_since(order_id, day_end).await? {
+                    self.books.gone(order_id, over(&booked, seen.as_ref()), now).await?;
+                    return Ok(false);
+                }
+                let why = format!("Toss gave {given_back} won back for refunds of ours that our books do not have");
+                (Difference::GivenBack, why)
+            }
+            Verdict::Credit => {
+                (Difference::NotCredited, format!("Toss took {} won, and nobody was credited", charge.amount))
+            }
+            Verdict::Reverse { amount, .. } => {
+                (Difference::GivenBack, format!("Toss took {amount} won back, and they are credited still"))
+            }
+            Verdict::Differs { kind, why } => (kind, why),
+        };
+        // A refund leg that was booked between the two is no difference.
+        if self.books.charge(order_id).await?.as_ref() != Some(&charge) {
+            return Err(CompareError::Moved);
+        }
+        self.books.note(order_id, kind, &why, now).await?;
+        Ok(true)
+    }
+
+    fn now(&self) -> UnixMs {
+        self.scheduler.clock.now()
+    }
 }
