@@ -160,7 +160,7 @@ pub fn classify_cancel(code: &str) -> Class {
     }
 }
 
-fn is_our_configuration(code: &str) -> bool {
+pub(crate) fn is_our_configuration(code: &str) -> bool {
     matches!(code, "INVALID_API_KEY" | "UNAUTHORIZED_KEY" | "INCORRECT_BASIC_AUTH_FORMAT")
 }
 

@@ -184,8 +184,12 @@ impl Stage {
     pub async fn hears_webhooks(&self, minute_ms: i64) -> (Process, String) {
         let (api, address) = self.market.api().await;
         let url = format!("http://{address}/api/payments/toss/webhook");
-        self.ask("PUT", "/sandbox/webhooks", &json!({"url": url, "minute_ms": minute_ms})).await;
+        self.webhooks_go_to(&url, minute_ms).await;
         (api, url)
+    }
+
+    pub async fn webhooks_go_to(&self, url: &str, minute_ms: i64) {
+        self.ask("PUT", "/sandbox/webhooks", &json!({"url": url, "minute_ms": minute_ms})).await;
     }
 
     pub async fn publish(&self, command: &Envelope) {

@@ -22,6 +22,8 @@ pub(super) struct Calls {
     order: u64,
     cancel: u64,
     transactions: u64,
+    /// Those of them whose idempotency key had an answer already, which was repeated.
+    pub(super) replayed: u64,
     /// Calls without the right key, of whatever kind.
     pub(super) unauthorized: u64,
 }

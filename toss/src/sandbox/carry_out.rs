@@ -18,7 +18,7 @@ use super::{
     render,
     webhooks::{self, Webhooks},
 };
-use crate::{Class, SecretKey, classify_confirm, client::MAX_IDEMPOTENCY_KEY_LENGTH};
+use crate::{Class, SecretKey, classify_confirm, client::MAX_IDEMPOTENCY_KEY_LENGTH, refusal::is_our_configuration};
 use contracts::UnixMs;
 use rand::{Rng, distr::Alphanumeric};
 use std::{
@@ -164,6 +164,7 @@ impl Sandbox {
             return Err(Refuse::invalid_idempotency_key());
         }
         let is_replay = shared.book.bound(&path, &key, now).is_some();
+        shared.calls.replayed += u64::from(is_replay);
         if !shared.processing.insert((path, key)) {
             return Err(Refuse::still_processing());
         }
@@ -268,10 +269,12 @@ impl Shared {
             }
             Err(refuse) => (self.effect_of_refusal(&call.work, &refuse, instead.is_some(), now), refuse.answer()),
         };
+        let refuses_our_keys = instead.as_ref().is_some_and(|instead| is_our_configuration(&instead.refuse.code));
         let answer = instead.map_or_else(|| own_answer.clone(), |instead| instead.refuse.answer());
-        // Asked again, a 5xx is not repeated: the effect answers for itself then.
+        // Asked again, a 5xx is not repeated: the effect answers for itself then. The API key is a part of an idempotency
+        // key's scope, so one that is refused has none.
         let to_bind = if answer.http < 500 { &answer } else { &own_answer };
-        let bound = call.scope().filter(|_| to_bind.http < 500).map(|(path, key)| BoundAnswer {
+        let bound = call.scope().filter(|_| to_bind.http < 500 && !refuses_our_keys).map(|(path, key)| BoundAnswer {
             key,
             path,
             http: to_bind.http,

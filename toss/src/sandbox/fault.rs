@@ -103,8 +103,8 @@ pub enum Fault {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_s: Option<u32>,
     },
-    /// An error of Toss's. Below status 500 it is bound to the idempotency key, like any of Toss's own. On a confirm
-    /// that is not carried out, a code that is final aborts the payment.
+    /// An error of Toss's. Below status 500 it is bound to the idempotency key, like any of Toss's own, unless it refuses
+    /// the API key. On a confirm that is not carried out, a code that is final aborts the payment.
     Code {
         /// The code.
         code: String,

@@ -32,7 +32,8 @@ async fn a_confirm_takes_the_money_once_and_look_ups_show_it() {
     let found: Vec<_> = journal.iter().filter(|entry| entry.effect == confirmed).collect();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].bound.as_ref().unwrap().key, "key-1");
-    let calls = json!({"confirm": 2, "payment": 2, "order": 1, "cancel": 0, "transactions": 0, "unauthorized": 0});
+    let calls = json!({"confirm": 2, "payment": 2, "order": 1, "cancel": 0, "transactions": 0, "replayed": 0,
+                       "unauthorized": 0});
     assert_eq!(stage.calls().await, calls);
 }
 

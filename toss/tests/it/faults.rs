@@ -78,6 +78,14 @@ async fn an_error_code_of_toss_may_hide_an_effect_and_stays_bound_to_its_key() {
     assert_eq!(code(confirm("first").await), "PROVIDER_ERROR", "bound to its key, though the fault is spent");
     assert_eq!(confirm("second").await.unwrap().status, PaymentStatus::Done);
 
+    assert_eq!(stage.calls().await["replayed"], 1);
+
+    let refused = stage.checkout(1_000).await;
+    stage.fault("confirm", &refused.order_id, 1, json!({"code": "UNAUTHORIZED_KEY", "http": 401})).await;
+    let confirm = async || stage.client.confirm(&refused.payment_key, &refused.order_id, refused.amount, "third").await;
+    assert_eq!(code(confirm().await), "UNAUTHORIZED_KEY");
+    assert_eq!(confirm().await.unwrap().status, PaymentStatus::Done, "no key is in the scope of a refused API key");
+
     let (result, status) = confirm_under(&stage, json!({"code": "REJECT_CARD_COMPANY", "http": 403})).await;
     assert_eq!((code(result).as_str(), status), ("REJECT_CARD_COMPANY", PaymentStatus::Aborted));
 }

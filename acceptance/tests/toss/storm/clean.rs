@@ -3,10 +3,13 @@
 use super::crowd::Crowd;
 use crate::stage::Stage;
 use contracts::{
-    dead_letter::HEADER_ORIGIN,
+    dead_letter::{HEADER_ORIGIN, HEADER_REASON},
     topology::{REPLAY_QUEUE, Role},
 };
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// So long may it take until nothing is stuck.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -22,13 +25,13 @@ const STUCK: &str = "SELECT (SELECT COUNT(*) FROM commands WHERE state NOT IN ('
                           + (SELECT COUNT(*) FROM refunds WHERE state IN ('requested', 'paying')) \
                           + (SELECT COUNT(*) FROM outbox)";
 
-/// How many dead letters were replayed.
-pub(super) async fn up(stage: &Stage, crowd: &mut Crowd<'_>) -> u64 {
+/// The dead letters that were replayed, by their reason.
+pub(super) async fn up(stage: &Stage, crowd: &mut Crowd<'_>) -> BTreeMap<String, u64> {
     let began = Instant::now();
-    let (mut replayed, mut told) = (0, 0);
+    let (mut replayed, mut told) = (BTreeMap::new(), 0);
     let (mut least, mut since) = (i64::MAX, Instant::now());
     loop {
-        replayed += replay(stage).await;
+        replay(stage, &mut replayed).await;
         crowd.administrator(true).await;
         let stuck = stage.market.number(STUCK).await;
         if stuck < least {
@@ -48,21 +51,30 @@ pub(super) async fn up(stage: &Stage, crowd: &mut Crowd<'_>) -> u64 {
             }
             (told, least) = (told + 1, i64::MAX);
         }
-        assert!(began.elapsed() < PATIENCE, "{stuck} commands, charges, refunds or messages are stuck");
+        assert!(began.elapsed() < PATIENCE, "{stuck} are stuck: {:?}; replayed: {replayed:?}", which(stage).await);
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// Moves every dead letter to the replay queue, as an operator does on RabbitMQ's page; how many there were.
-async fn replay(stage: &Stage) -> u64 {
-    let mut replayed = 0;
+/// Some of the commands, charges and refunds that are.
+async fn which(stage: &Stage) -> Vec<(String, String)> {
+    let sql = "SELECT CAST(HEX(command_id) AS CHAR), CONCAT(kind, ' ', state) FROM commands \
+                 WHERE state NOT IN ('done', 'rejected', 'discarded') \
+               UNION ALL SELECT order_id, CONCAT('charge ', state) FROM payments WHERE state = 'confirming' \
+               UNION ALL SELECT CAST(refund_id AS CHAR), CONCAT('refund ', state) FROM refunds \
+                 WHERE state IN ('requested', 'paying') LIMIT 20";
+    sqlx::query_as(sql).fetch_all(&stage.market.database).await.unwrap()
+}
+
+/// Moves every dead letter to the replay queue, as an operator does on RabbitMQ's page, and counts it.
+async fn replay(stage: &Stage, replayed: &mut BTreeMap<String, u64>) {
     for role in [Role::Payment, Role::Refund] {
         while let Some(dead) = stage.market.broker.take(&role.dead_letter_queue()).await {
             let origin = acceptance::broker::header(&dead.delivery, HEADER_ORIGIN).expect("an origin");
             let (queue, body) = (REPLAY_QUEUE, &dead.delivery.data);
             stage.market.broker.publish_bytes("", queue, body, &[(HEADER_ORIGIN, origin.as_str())]).await;
-            replayed += 1;
+            let reason = acceptance::broker::header(&dead.delivery, HEADER_REASON).expect("a reason");
+            *replayed.entry(reason).or_default() += 1;
         }
     }
-    replayed
 }

@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, key_of, order_of, request_refund};
 use acceptance::commands::envelope;
-use contracts::{Command, Envelope, RefundId, UserId};
+use contracts::{Command, CommandId, Envelope, RefundId, UserId};
 use rand::{Rng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
@@ -14,6 +14,8 @@ const BUSY_USERS: u64 = 3;
 const HUNDREDS: i64 = 500;
 /// The administrator looks each so many steps.
 const OFFICE_HOURS: usize = 20;
+/// How old a charge is at most, in charges, that somebody cancels at Toss while it may still be under way.
+const RECENT: usize = 20;
 /// Commands under way at once: a payer does not wait for minutes.
 const UNDER_WAY: i64 = 150;
 
@@ -109,18 +111,24 @@ impl<'a> Crowd<'a> {
     async fn somebody_cancels_at_toss(&mut self) {
         let by_card = self.random.random_bool(0.8);
         let charges = if by_card { &self.cards } else { &self.accounts };
-        let Some(charge) = pick(charges, &mut self.random) else { return };
-        // Of a charge that is cancelled in part before it is credited the worker leaves the rest to a person, who has no
-        // way to settle it yet: with those in it, a storm of 10,000 left one charge stuck.
-        if self.stage.charge_state(order_of(charge)).await == "confirming" {
-            return;
-        }
+        let older = if self.random.random_bool(0.5) { charges.len().saturating_sub(RECENT) } else { 0 };
+        let Some(charge) = pick(&charges[older..], &mut self.random) else { return };
         let url = format!("http://{}/v1/payments/{}/cancel", self.stage.address, key_of(charge));
         let amount = if self.random.random_bool(0.5) { Value::Null } else { json!(100) };
         let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
         // The weather is as bad for them; what came of it stands in the journal.
         let _ = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": amount})).send().await;
         self.done_outside.insert(order_of(charge).to_owned());
+    }
+
+    /// How many charges were found given back in part when they were credited.
+    pub(super) async fn followed_from_the_credit(&self) -> u64 {
+        let mut found = 0;
+        for order in &self.done_outside {
+            let follow = CommandId::derived(UserId::SYSTEM, "follow_credited", order);
+            found += u64::from(!self.stage.state_of(follow).await.is_empty());
+        }
+        found
     }
 
     /// Approves most refunds and rejects some; transfers payouts, or cannot. At last (`finally`) nothing waits any more.

@@ -1,6 +1,7 @@
 //! Which ways were taken, and how often. The lists are the code's own: states, reasons, routes, faults, effects.
 
 use crate::stage::Stage;
+use contracts::dead_letter::DeadLetterReason;
 use domain::{
     ledger::Reason,
     payment,
@@ -22,6 +23,8 @@ const LEG_ENDS: [(Route, LegState); 4] = [
     (Route::Payout, LegState::Paid),
     (Route::Payout, LegState::Returned),
 ];
+/// What Toss can do and yet answer with an error.
+const HIDEABLE: [&str; 3] = ["confirmed", "account_issued", "cancelled"];
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How often each was taken.
@@ -40,6 +43,22 @@ impl Paths {
     pub(super) fn weather(&mut self, drawn: &[(String, u64)]) {
         for (fault, struck) in drawn {
             self.count(&format!("fault, {fault}"), *struck);
+        }
+    }
+
+    /// Those that a storm can bring about: the others are a publisher's fault.
+    pub(super) fn dead_letters(&mut self, replayed: &BTreeMap<String, u64>) {
+        for reason in [DeadLetterReason::OutOfAttempts, DeadLetterReason::NeedsAPerson] {
+            self.count(&format!("dead letter replayed, {}", reason.as_str()), 0);
+        }
+        for (reason, times) in replayed {
+            self.count(&format!("dead letter replayed, {reason}"), *times);
+        }
+    }
+
+    pub(super) fn webhooks(&mut self, counts: &[(String, u64)]) {
+        for (count, times) in counts {
+            self.count(&format!("webhooks, {count}"), *times);
         }
     }
 
@@ -86,6 +105,14 @@ impl Paths {
             ("a charge was sent under a second key", "SELECT COUNT(*) FROM payments WHERE attempt > 1"),
             ("a cancel was sent under a second key", "SELECT COUNT(*) FROM refund_legs WHERE attempt > 1"),
             ("a command was tried again", "SELECT COUNT(*) FROM commands WHERE attempts > 1"),
+            (
+                "a charge ended past its window",
+                "SELECT COUNT(*) FROM payments WHERE failure_code IN ('EXPIRED', 'NOT_FOUND_PAYMENT')",
+            ),
+            (
+                "a charge was given back whole before it was credited",
+                "SELECT COUNT(*) FROM payments WHERE failure_code = 'CANCELED'",
+            ),
             ("a webhook came", "SELECT COUNT(*) FROM toss_webhooks"),
             ("a debt was made", "SELECT COUNT(*) FROM receivables"),
             (
@@ -112,6 +139,9 @@ impl Paths {
         for effect in effects() {
             self.count(&format!("at Toss, {effect}"), 0);
         }
+        for effect in HIDEABLE {
+            self.count(&format!("at Toss, {effect}, but answered with an error: found by a look-up"), 0);
+        }
         let mut last = 0;
         loop {
             let page = stage.ask("GET", &format!("/sandbox/journal?after={last}"), &Value::Null).await;
@@ -119,7 +149,12 @@ impl Paths {
             let Some(end) = entries.last() else { return };
             last = end["seq"].as_u64().expect("a number");
             for entry in entries {
-                self.count(&format!("at Toss, {}", entry["effect"].as_str().expect("an effect")), 1);
+                let effect = entry["effect"].as_str().expect("an effect");
+                self.count(&format!("at Toss, {effect}"), 1);
+                let is_hidden = entry["bound"]["http"].as_u64().is_some_and(|http| http >= 400);
+                if is_hidden && HIDEABLE.contains(&effect) {
+                    self.count(&format!("at Toss, {effect}, but answered with an error: found by a look-up"), 1);
+                }
             }
         }
     }
