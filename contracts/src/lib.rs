@@ -15,6 +15,7 @@ pub mod id;
 pub mod money;
 pub mod outcome;
 pub mod partition;
+mod place;
 pub mod result_code;
 pub mod time;
 pub mod topology;
@@ -27,5 +28,6 @@ pub use id::{BidId, CommandId, CouponId, GifticonId, OrderId, ProductId, RefundI
 pub use money::Won;
 pub use outcome::{CommandState, Outcome};
 pub use partition::{PartitionCount, PartitionId};
+pub use place::Place;
 pub use result_code::ResultCode;
 pub use time::UnixMs;

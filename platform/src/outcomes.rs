@@ -64,6 +64,7 @@ async fn send_all(config: RedisConfig, mut receiver: mpsc::Receiver<Vec<(String,
             connection = connect(&config, limit).await;
             next_try = tokio::time::Instant::now() + pauses.next_pause();
         }
+        show_link("sends", connection.is_some());
         let Some(open) = connection.as_mut() else {
             metrics::counter!("gream_outcomes_dropped_total").increment(1);
             continue;
@@ -76,10 +77,16 @@ async fn send_all(config: RedisConfig, mut receiver: mpsc::Receiver<Vec<(String,
             pauses = Pauses::new();
         } else {
             tracing::warn!("Redis is away; outcomes are found in MySQL meanwhile");
+            show_link("sends", false);
             metrics::counter!("gream_outcomes_dropped_total").increment(1);
             connection = None;
         }
     }
+}
+
+/// Whether this process's link to Redis stands. A link that was never needed is not shown.
+fn show_link(link: &'static str, stands: bool) {
+    metrics::gauge!("gream_redis_link_up", "link" => link).set(if stands { 1.0 } else { 0.0 });
 }
 
 async fn connect(config: &RedisConfig, limit: Duration) -> Option<MultiplexedConnection> {
@@ -122,11 +129,13 @@ async fn receive_all(
     shutdown: Shutdown,
 ) {
     let mut pauses = Pauses::new();
+    show_link("receives", false);
     while !shutdown.is_requested() && !sender.is_closed() {
         match receive(&config, &channel, &sender, &connected, &shutdown).await {
             Ok(()) => pauses = Pauses::new(),
             Err(error) => tracing::warn!(%error, "not subscribed to outcomes; asking MySQL meanwhile"),
         }
+        show_link("receives", false);
         if connected.swap(false, Ordering::Relaxed) {
             pauses = Pauses::new();
         }
@@ -152,6 +161,7 @@ async fn receive(
     let timed_out = || redis::RedisError::from((redis::ErrorKind::Io, "Redis did not answer within redis.timeout_ms"));
     let pubsub = tokio::time::timeout(limit, subscribe).await.map_err(|_| timed_out())??;
     connected.store(true, Ordering::Relaxed);
+    show_link("receives", true);
     let (mut questions, mut messages) = pubsub.split();
     let mut ask = tokio::time::interval_at(tokio::time::Instant::now() + ASK_EVERY, ASK_EVERY);
     loop {

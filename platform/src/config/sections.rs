@@ -156,6 +156,7 @@ section!(SchedulerConfig {
     deposit_look_ms: i64,
     compare_interval_ms: u64,
 });
+section!(MonitorConfig { interval_ms: u64, rabbitmq_page: Secret });
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });
 section!(ClockConfig { offset_file: PathBuf });
 section!(TelemetryConfig { log_format: LogFormat, log_filter: String });

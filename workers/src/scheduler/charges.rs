@@ -7,10 +7,14 @@
 //! ```
 //! Also shows how much is owed, and how many differences between our books and Toss are open.
 
-use super::{Scheduler, send};
+use super::{
+    Scheduler,
+    duty::{Done, Duty, DutyName},
+    send,
+};
 use contracts::{Command, CommandId, PartitionCount, UserId};
 use domain::payment::State;
-use platform::{database::within, pause::Pauses, rabbitmq::PublishError};
+use platform::{database::within, rabbitmq::PublishError};
 use std::{collections::BTreeSet, time::Duration};
 
 /// Charges or debtors of one look.
@@ -36,26 +40,15 @@ struct Sent {
 }
 
 pub(super) async fn run(scheduler: &Scheduler, partitions: PartitionCount) {
-    let interval = Duration::from_millis(scheduler.config.scheduler.charges_interval_ms);
-    let mut pauses = Pauses::new();
+    let mut duty = Duty::new(scheduler, DutyName::Charges, scheduler.config.scheduler.charges_interval_ms);
     let mut sent = Sent::default();
-    while !scheduler.shutdown.is_requested() {
-        let pause = match look(scheduler, partitions, &mut sent).await {
-            Ok(()) => {
-                pauses = Pauses::new();
-                metrics::counter!("gream_scheduler_runs_total", "duty" => "charges").increment(1);
-                interval
-            }
-            Err(error) => {
-                tracing::warn!(%error, "stuck charges and debts wait");
-                pauses.next_pause()
-            }
-        };
-        scheduler.shutdown.sleep(pause).await;
+    while duty.begins() {
+        let looked = look(scheduler, partitions, &mut sent).await;
+        duty.ended(looked).await;
     }
 }
 
-async fn look(scheduler: &Scheduler, partitions: PartitionCount, sent: &mut Sent) -> Result<(), ChargesError> {
+async fn look(scheduler: &Scheduler, partitions: PartitionCount, sent: &mut Sent) -> Result<Done, ChargesError> {
     let now = scheduler.clock.now();
     let bucket = now.0.div_euclid(COLLECT_BUCKET_MS);
     if bucket != sent.bucket {
@@ -76,15 +69,17 @@ async fn look(scheduler: &Scheduler, partitions: PartitionCount, sent: &mut Sent
         let id = CommandId::derived(UserId::SYSTEM, "collect-debt", &format!("{debtor}/{bucket}"));
         due.push((id, Command::CollectDebt { debtor }));
     }
+    let mut commands = 0;
     for (id, command) in due {
         if sent.ids.insert(id) {
             let kind = command.kind();
             scheduler.publisher.publish(send::message(id, command, now, partitions)).await?;
             metrics::counter!("gream_scheduler_commands_total", "duty" => kind.as_str()).increment(1);
+            commands += 1;
         }
     }
     show(scheduler).await?;
-    Ok(())
+    Ok(Done::items(commands))
 }
 
 /// Charges in `state` to which nothing has happened since `before_ms`.

@@ -13,7 +13,10 @@
 
 mod books;
 
-use super::Scheduler;
+use super::{
+    Scheduler,
+    duty::{Done, Duty, DutyName},
+};
 use crate::{differences, laddered::toss_client, payment::seen};
 use books::Books;
 use contracts::{UnixMs, Won};
@@ -25,7 +28,6 @@ use domain::{
         follow::{Booked, Difference, Verdict, follow},
     },
 };
-use platform::pause::Pauses;
 use std::{collections::BTreeMap, time::Duration};
 use toss::{CallError, Client, PaymentStatus, Transaction, transaction::PAGE};
 
@@ -70,39 +72,33 @@ pub(super) async fn run(scheduler: &Scheduler) {
             return;
         }
     };
-    let interval = Duration::from_millis(scheduler.config.scheduler.compare_interval_ms);
+    let interval_ms = scheduler.config.scheduler.compare_interval_ms;
     let books = Books::new(scheduler);
-    let mut pauses = Pauses::new();
-    while !scheduler.shutdown.is_requested() {
-        let pause = match look(scheduler, &client, &books).await {
-            Ok(()) => {
-                pauses = Pauses::new();
-                metrics::counter!("gream_scheduler_runs_total", "duty" => "compare_days").increment(1);
-                interval
-            }
-            Err(CompareError::Stopping) => return,
-            Err(error) => {
-                tracing::warn!(%error, "the comparison with Toss waits");
-                metrics::counter!("gream_comparisons_failed_total").increment(1);
-                pauses.next_pause().max(interval / 10)
-            }
-        };
-        scheduler.shutdown.sleep(pause).await;
+    let mut duty =
+        Duty::new(scheduler, DutyName::CompareDays, interval_ms).patient(Duration::from_millis(interval_ms) / 10);
+    while duty.begins() {
+        let looked = look(scheduler, &client, &books).await;
+        if matches!(looked, Err(CompareError::Stopping)) {
+            return;
+        }
+        duty.ended(looked).await;
     }
 }
 
-/// Compares every day that is over and was not compared.
-async fn look(scheduler: &Scheduler, client: &Client, books: &Books) -> Result<(), CompareError> {
+/// Compares every day that is over and was not compared; how many days that were.
+async fn look(scheduler: &Scheduler, client: &Client, books: &Books) -> Result<Done, CompareError> {
     let last = SeoulDay::of(scheduler.clock.now().plus_ms(-COMPARE_AFTER_MS)).before(1);
     let compared = books.compared_since(last.before(LOOK_BACK_DAYS)).await?;
     let due = (0..LOOK_BACK_DAYS).rev().map(|days| last.before(days)).filter(|day| !compared.contains(day));
+    let mut days = 0;
     for day in due {
         let counts = compare_day(scheduler, client, books, day).await?;
         let Counts { transactions, suspects, differences } = counts;
         tracing::info!(day = day.0, transactions, suspects, differences, "a day was compared with Toss");
         books.note_compared(day, &counts, scheduler.clock.now()).await?;
+        days += 1;
     }
-    Ok(())
+    Ok(Done::items(days))
 }
 
 async fn compare_day(
