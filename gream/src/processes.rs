@@ -155,6 +155,7 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
     let (config, clock, database) = (config.clone(), clock.clone(), database.clone());
     let (publisher, name, outcomes, partitions) = (publisher.clone(), name.clone(), outcomes.clone(), *partitions);
     let stop = shutdown.clone();
+    show_role(role.name());
     match role {
         WorkerRole::Bid => {
             announce_dead_letters(Role::Bid);
@@ -192,9 +193,15 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
     Ok(())
 }
 
+/// By its absence an alert knows that nobody has a role any more, wherever processes come and go.
+fn show_role(role: &'static str) {
+    metrics::gauge!("gream_role_up", "role" => role).set(1.0);
+}
+
 /// `gream api`
 pub async fn api() -> Result<ExitCode, Failure> {
     let foundation = Foundation::lay("api").await?;
+    show_role("api");
     let config = foundation.config.clone();
     let dependencies = api::Dependencies {
         config: config.clone(),

@@ -205,21 +205,7 @@ impl Display for Status {
         for duty in &self.duties {
             self.write_duty(f, duty)?;
         }
-        match &self.queues {
-            None => {
-                writeln!(f, "\nqueues: not asked; name RabbitMQ's page by --rabbitmq-page or monitor.rabbitmq_page")?
-            }
-            Some(roles) => {
-                writeln!(
-                    f,
-                    "\n{:<18} {:>9} {:>9} {:>8} {:>8} {:>10}",
-                    "QUEUES", "WAITING", "UNACKED", "RETRYING", "DEAD", "UNCONSUMED"
-                )?;
-                for (role, RoleQueues { waiting, unacked, retrying, dead, unconsumed }) in roles {
-                    writeln!(f, "{role:<18} {waiting:>9} {unacked:>9} {retrying:>8} {dead:>8} {unconsumed:>10}")?;
-                }
-            }
-        }
+        self.write_queues(f)?;
         for (what, Waiting { count, oldest_ms }) in [("overdue bids", self.overdue_bids), ("outbox rows", self.outbox)]
         {
             write!(f, "\n{what}: {count}")?;
@@ -232,6 +218,20 @@ impl Display for Status {
 }
 
 impl Status {
+    fn write_queues(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(roles) = &self.queues else {
+            return writeln!(f, "\nqueues: not asked; name RabbitMQ's page by --rabbitmq-page or monitor.rabbitmq_page");
+        };
+        let titles = ["WAITING", "UNACKED", "RETRYING", "DEAD", "UNCONSUMED"];
+        write!(f, "\n{:<18}", "QUEUES")?;
+        titles.iter().try_for_each(|title| write!(f, " {title:>10}"))?;
+        writeln!(f)?;
+        for (role, RoleQueues { waiting, unacked, retrying, dead, unconsumed }) in roles {
+            writeln!(f, "{role:<18} {waiting:>10} {unacked:>10} {retrying:>10} {dead:>10} {unconsumed:>10}")?;
+        }
+        Ok(())
+    }
+
     fn write_duty(&self, f: &mut fmt::Formatter<'_>, duty: &DutyStatus) -> fmt::Result {
         let (Some(last), Some(next)) = (duty.last_run_at, duty.next_run_at) else {
             return writeln!(f, "{:<18} {:>9}", duty.duty, "never");
@@ -292,8 +292,9 @@ mod tests {
             differences: 1,
         };
         let shown = status.to_string();
-        let line = |start: &str| {
-            shown.lines().find(|line| line.starts_with(start)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        let line = |start: &str| -> String {
+            let line = shown.lines().find(|line| line.starts_with(start)).unwrap();
+            line.split_whitespace().collect::<Vec<&str>>().join(" ")
         };
         assert_eq!(line("stale_bids"), "stale_bids 2000 ms 0 ms 0 12 s 3000 ms ok");
         assert_eq!(line("compare_days"), "compare_days 15 min 0 ms 0 12 s -14 min FAILED: Toss is away");

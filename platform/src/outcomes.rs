@@ -34,6 +34,7 @@ impl OutcomePublisher {
     /// Starts the task that holds the connection.
     pub fn start(config: RedisConfig) -> Self {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        metrics::counter!("gream_outcomes_dropped_total").increment(0);
         tokio::spawn(send_all(config, receiver));
         Self(sender)
     }
