@@ -70,7 +70,8 @@ impl Prometheus {
 
     /// The series that a selector finds.
     pub async fn series(&self, selector: &str) -> Vec<Labels> {
-        let found = self.ask("series", &[("match[]", selector)]).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+        let found =
+            self.ask("series", &[("match[]", selector)]).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
         serde_json::from_value(found).expect("label sets")
     }
 
@@ -85,7 +86,9 @@ impl Prometheus {
     /// Whether this alert fires, with this label.
     pub async fn fires(&self, alert: &str, (label, value): (&str, &str)) -> bool {
         let firing = self.firing().await;
-        firing.iter().any(|labels| labels["alertname"] == alert && labels.get(label).is_some_and(|found| found == value))
+        firing
+            .iter()
+            .any(|labels| labels["alertname"] == alert && labels.get(label).is_some_and(|found| found == value))
     }
 
     /// Waits until it does.

@@ -220,7 +220,10 @@ impl Display for Status {
 impl Status {
     fn write_queues(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(roles) = &self.queues else {
-            return writeln!(f, "\nqueues: not asked; name RabbitMQ's page by --rabbitmq-page or monitor.rabbitmq_page");
+            return writeln!(
+                f,
+                "\nqueues: not asked; name RabbitMQ's page by --rabbitmq-page or monitor.rabbitmq_page"
+            );
         };
         let titles = ["WAITING", "UNACKED", "RETRYING", "DEAD", "UNCONSUMED"];
         write!(f, "\n{:<18}", "QUEUES")?;
@@ -270,7 +273,7 @@ mod tests {
     #[test]
     fn a_person_sees_what_failed_what_never_ran_and_what_is_late() {
         let at = UnixMs(1_000_000_000);
-        let ran = |duty: &str, ago, pause, error: Option<&str>| DutyStatus {
+        let ran = |duty: &str, ago: i64, pause: i64, error: Option<&str>| DutyStatus {
             duty: duty.to_owned(),
             last_run_at: Some(at.plus_ms(-ago)),
             next_run_at: Some(at.plus_ms(pause - ago)),

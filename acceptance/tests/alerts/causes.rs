@@ -6,10 +6,13 @@ use acceptance::{
     process::Process,
     prometheus::Prometheus,
     visitor::start_api,
-    wait::{becomes, within},
+    wait::{becomes, eventually, within},
 };
-use contracts::{Command, UnixMs, UserId, Won};
-use serde_json::json;
+use contracts::{
+    Command, UnixMs, UserId, Won,
+    topology::{COMMANDS_EXCHANGE, EVENTS_EXCHANGE},
+};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Longer than a bid may wait, and than a stalled duty is forgiven.
@@ -35,7 +38,7 @@ async fn dead_letters_and_queues_that_nobody_empties() {
     }
     assert!(!prometheus.fires("GreamRoleMissing", ("role", "payment")).await);
 
-    market.broker.publish_raw("payment", b"no command").await;
+    market.broker.publish_bytes(COMMANDS_EXCHANGE, "payment", b"no command", &[]).await;
     prometheus.alarms("GreamDeadLetters", ("role", "payment")).await;
 
     let commands = [buy("b", user, product, 1_000, market.now())];
@@ -81,10 +84,8 @@ async fn servers_that_are_away() {
     prometheus.alarms("GreamDatabaseAway", ("check", "database")).await;
     prometheus.alarms("GreamMonitorBlind", ("what", "database")).await;
 
-    for wire in [redis, replica, broker, database] {
+    for wire in [&redis, &replica, &broker, &database] {
         wire.mend();
-        // Its end would be another outage.
-        std::mem::forget(wire);
     }
     within(A_WHILE, "everything is well again", || async {
         let firing = prometheus.firing().await;
@@ -96,7 +97,7 @@ async fn servers_that_are_away() {
 
 async fn outbox_row(market: &Market) {
     let insert = "INSERT INTO outbox (exchange_name, routing_key, payload, created_at_ms) VALUES (?, 'test', '{}', ?)";
-    let insert = sqlx::query(insert).bind(contracts::topology::EVENTS_EXCHANGE).bind(market.now().0);
+    let insert = sqlx::query(insert).bind(EVENTS_EXCHANGE).bind(market.now().0);
     insert.execute(&market.database).await.unwrap();
 }
 
@@ -124,6 +125,12 @@ async fn a_scheduler_that_stands_still() {
     })
     .await;
 
+    let status = status(&market).await;
+    let duty = status["duties"].as_array().unwrap().iter().find(|duty| duty["duty"] == "stale_bids").unwrap();
+    assert!(duty["next_run_at"].as_i64() > duty["last_run_at"].as_i64(), "{duty}");
+    assert_eq!(status["queues"]["bid"]["dead"], 0, "{status}");
+    assert_eq!(status["overdue_bids"]["count"], 0, "{status}");
+
     scheduler.signal("STOP");
     prometheus.alarms("GreamProcessSilent", ("job", "gream")).await;
     market.advance_clock(8 * 86_400_000);
@@ -140,6 +147,13 @@ async fn a_scheduler_that_stands_still() {
     .await;
     let open = market.number("SELECT COUNT(*) FROM bids WHERE state = 'open'").await;
     assert_eq!(open, 0, "what was overdue is retired");
+}
+
+/// `gream status --json`.
+async fn status(market: &Market) -> Value {
+    let mut process = market.spawn(&["status", "--json"]);
+    eventually("gream status ends", || std::future::ready((!process.is_running()).then_some(()))).await;
+    serde_json::from_str(&process.logged()).unwrap_or_else(|error| panic!("{error}: {}", process.logged()))
 }
 
 #[tokio::test]
@@ -176,6 +190,11 @@ async fn charge(market: &Market, user: UserId, number: u32) -> contracts::Envelo
     .execute(&market.database)
     .await
     .unwrap();
-    let command = Command::ConfirmCharge { order_id: order_id.clone(), payment_key: "key".to_owned(), amount: Won(1_000) };
+    let command = Command::ConfirmCharge {
+        order_id: order_id.clone(),
+        payment_key: "key".to_owned(),
+        amount: Won(1_000),
+        confirm_by: UnixMs(now).plus_ms(600_000),
+    };
     envelope(&order_id, user, market.now(), command)
 }
