@@ -18,7 +18,7 @@ use std::{
 };
 
 /// More bids or outbox rows than this are not counted.
-const MAX_COUNTED: i64 = 10_000;
+const MAX_COUNTED: i64 = 1_000;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub struct Status {
 /// Something that should not be there for long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Waiting {
-    /// How many; ten thousand at most.
+    /// How many; a thousand at most.
     pub count: i64,
     /// For how long the oldest.
     pub oldest_ms: Option<i64>,

@@ -60,12 +60,25 @@ async fn send_all(config: RedisConfig, mut receiver: mpsc::Receiver<Vec<(String,
     let mut connection: Option<MultiplexedConnection> = None;
     let mut pauses = Pauses::new();
     let mut next_try = tokio::time::Instant::now();
-    while let Some(messages) = receiver.recv().await {
+    let mut is_away = false;
+    loop {
+        let messages = tokio::select! {
+            messages = receiver.recv() => match messages {
+                Some(messages) => messages,
+                None => return,
+            },
+            // Whoever watches learns that Redis is back, though there be no outcome to send.
+            () = tokio::time::sleep_until(next_try), if is_away => Vec::new(),
+        };
         if connection.is_none() && tokio::time::Instant::now() >= next_try {
             connection = connect(&config, limit).await;
             next_try = tokio::time::Instant::now() + pauses.next_pause();
+            is_away = connection.is_none();
+            show_link("sends", !is_away);
         }
-        show_link("sends", connection.is_some());
+        if messages.is_empty() {
+            continue;
+        }
         let Some(open) = connection.as_mut() else {
             metrics::counter!("gream_outcomes_dropped_total").increment(1);
             continue;
@@ -78,6 +91,7 @@ async fn send_all(config: RedisConfig, mut receiver: mpsc::Receiver<Vec<(String,
             pauses = Pauses::new();
         } else {
             tracing::warn!("Redis is away; outcomes are found in MySQL meanwhile");
+            is_away = true;
             show_link("sends", false);
             metrics::counter!("gream_outcomes_dropped_total").increment(1);
             connection = None;

@@ -4,8 +4,8 @@ use super::Monitor;
 use platform::database::within;
 use std::time::Duration;
 
-/// More bids than this are not counted: whoever is told of ten thousand will look by themself.
-const MAX_COUNTED: i64 = 10_000;
+/// More bids than this are not counted: whoever is told of a thousand will look by themself.
+const MAX_COUNTED: i64 = 1_000;
 
 pub(super) async fn look(monitor: &Monitor) -> Result<(), sqlx::Error> {
     overdue_bids(monitor).await?;
