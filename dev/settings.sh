@@ -33,6 +33,7 @@ print_settings() { # [PROCESS]
 GREAM__MODE=demo
 GREAM__DATABASE__URL=mysql://gream:$(secret mysql_password)@127.0.0.1:$mysql_port/gream
 GREAM__RABBITMQ__URL=amqp://gream:$(secret rabbitmq_password)@127.0.0.1:$amqp_port/gream
+GREAM__MONITOR__RABBITMQ_PAGE=http://monitor:$(secret rabbitmq_monitor_password)@127.0.0.1:$management_port
 GREAM__REDIS__URL=redis://:$(secret redis_password)@127.0.0.1:$redis_port/0
 GREAM__HTTP__LISTEN=127.0.0.1:$api_port
 GREAM__HTTP__PUBLIC_URL=http://127.0.0.1:$api_port

@@ -16,6 +16,7 @@ pub mod kakao;
 pub mod market;
 pub mod page;
 pub mod process;
+pub mod prometheus;
 pub mod replica;
 pub mod s3;
 pub mod servers;

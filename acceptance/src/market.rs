@@ -295,6 +295,7 @@ fn environment(servers: &Servers, name: &str, broker: &Broker, folder: &Path) ->
         ("GREAM__DATABASE__URL", format!("{}/{name}", servers.database_url)),
         ("GREAM__RABBITMQ__URL", broker.url().to_owned()),
         ("GREAM__REDIS__URL", servers.redis_url.clone()),
+        ("GREAM__MONITOR__RABBITMQ_PAGE", servers.rabbitmq_http.clone()),
         ("GREAM__PARTITIONS__COUNT", PARTITIONS.to_string()),
         ("GREAM__HTTP__LISTEN", "127.0.0.1:0".to_owned()),
         ("GREAM__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),

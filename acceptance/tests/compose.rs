@@ -13,10 +13,18 @@ use std::{
 };
 
 /// What the issue names, and what the Dockerfile is built from. Another image is a decision, made here too.
-const IMAGES: [&str; 5] = ["mysql:8.4", "rabbitmq:4-management", "redis:7", "rust:1-bookworm", "debian:bookworm-slim"];
+const IMAGES: [&str; 7] = [
+    "mysql:8.4",
+    "rabbitmq:4-management",
+    "redis:7",
+    "rust:1-bookworm",
+    "debian:bookworm-slim",
+    "prom/prometheus:v3.5.0",
+    "grafana/grafana:11.6.0",
+];
 const OWN_IMAGE: &str = "gream:local";
 /// Ports that the servers' images open by default.
-const SERVER_PORTS: [(&str, u16); 2] = [("mysql", 3306), ("redis", 6379)];
+const SERVER_PORTS: [(&str, u16); 4] = [("mysql", 3306), ("redis", 6379), ("prometheus", 9090), ("grafana", 3000)];
 
 /// docker-compose.yml with anchors merged and `${NAME:-default}` filled in from `environment`.
 fn compose(environment: &[(&str, &str)]) -> Value {
@@ -232,7 +240,12 @@ fn every_published_port_is_one_that_somebody_listens_on() {
     let yaml = compose(&[]);
     let config = configuration_of(&own_services(&yaml)["api"], &made_secrets());
     let page: u16 = rabbitmq_conf("management.tcp.port").parse().unwrap();
-    let listening = BTreeMap::from([("api", config.http.listen.port()), ("rabbitmq", page)]);
+    let listening = BTreeMap::from([
+        ("api", config.http.listen.port()),
+        ("rabbitmq", page),
+        ("prometheus", 9090),
+        ("grafana", 3000),
+    ]);
     let mut seen = 0;
     for (name, service) in services(&yaml) {
         for port in texts(&service, "ports") {
@@ -257,7 +270,7 @@ fn every_mounted_path_is_in_the_tree_or_made() {
         for volume in texts(&service, "volumes") {
             let (source, target) = volume.split_once(':').unwrap();
             match source.strip_prefix("./") {
-                Some(path) => assert!(root().join(path).is_file(), "{name}: {path}"),
+                Some(path) => assert!(root().join(path).exists(), "{name}: {path}"),
                 None => assert!(volumes.iter().any(|known| known == source), "{name}: volume {source}"),
             }
             assert!(target.starts_with('/'), "{name}: {target}");

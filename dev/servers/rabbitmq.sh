@@ -61,7 +61,7 @@ CONF
 }
 
 # Read at every start. `gream` is what the application is; `admin` is for people and their page (moving messages needs
-# the administrator tag). Tests make virtual hosts, so there `gream` is an administrator too.
+# the administrator tag), and `monitor` may only look. Tests make virtual hosts, so there `gream` is an administrator too.
 rabbitmq_users() {
   local tags='' all='"configure": ".*", "write": ".*", "read": ".*"'
   ! for_tests || tags=administrator
@@ -69,7 +69,8 @@ rabbitmq_users() {
 {
   "users": [
     {"name": "gream", "password": "$(secret rabbitmq_password)", "tags": "$tags"},
-    {"name": "admin", "password": "$(secret rabbitmq_admin_password)", "tags": "administrator"}
+    {"name": "admin", "password": "$(secret rabbitmq_admin_password)", "tags": "administrator"},
+    {"name": "monitor", "password": "$(secret rabbitmq_monitor_password)", "tags": "monitoring"}
   ],
   "vhosts": [{"name": "gream"}],
   "permissions": [

@@ -66,6 +66,15 @@ pub enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Show how the market is: the scheduler's duties, the queues, the breaker, and what waits too long.
+    Status {
+        /// RabbitMQ's management page, such as <http://user:password@127.0.0.1:15672>; without it, `monitor.rabbitmq_page`.
+        #[arg(long, env = "GREAM_RABBITMQ_PAGE", hide_env_values = true)]
+        rabbitmq_page: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the circuit breaker to Toss that all payment and refund workers share, or move it by hand.
     Breaker {
         /// What to do with it; without it, it is shown.

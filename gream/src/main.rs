@@ -3,6 +3,7 @@
 mod arguments;
 mod market_day;
 mod processes;
+mod status;
 mod tasks;
 
 use arguments::{AdminTask, Arguments, Task};
@@ -42,6 +43,7 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
             tasks::create_administrator(&login_id, password_file.as_deref()).await
         }
         Task::Audit { sources, limit_s, json } => tasks::audit(&sources, Duration::from_secs(limit_s), json).await,
+        Task::Status { rabbitmq_page, json } => status::show(rabbitmq_page.as_deref(), json).await,
         Task::Breaker { task } => tasks::breaker(task.as_ref()).await,
         Task::Load(arguments) => market_day::play(arguments).await,
         Task::Charge { api, sandbox, amount } => market_day::charge(&api, &sandbox, amount).await,

@@ -1,15 +1,15 @@
 //! The long-running processes: what each one is made of, and how it starts and stops.
 
 use crate::arguments::WorkerRole;
-use contracts::PartitionCount;
+use contracts::{PartitionCount, topology::Role};
 use platform::{
     Clock, Config, Shutdown,
     admin::{self, Check},
     config::Mode,
-    database,
+    database, gauges,
     outcomes::OutcomePublisher,
     pictures::{self, HomeError, PictureStore},
-    rabbitmq::Publisher,
+    rabbitmq::{Publisher, announce_dead_letters},
 };
 use sqlx::MySqlPool;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -46,6 +46,7 @@ impl Foundation {
         let ladder = config.payment_worker.ladder().ok_or("payment_worker.ladder_ms is no ladder")?;
         let topology = contracts::topology::Topology::new(partitions, &ladder);
         let publisher = Publisher::start(config.rabbitmq.clone(), topology, name.clone(), &shutdown);
+        gauges::show_pool("primary", &database);
         Ok(Self { config, clock, database, publisher, shutdown, partitions, name })
     }
 
@@ -154,26 +155,37 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
     let (config, clock, database) = (config.clone(), clock.clone(), database.clone());
     let (publisher, name, outcomes, partitions) = (publisher.clone(), name.clone(), outcomes.clone(), *partitions);
     let stop = shutdown.clone();
+    show_role(role.name());
     match role {
         WorkerRole::Bid => {
+            announce_dead_letters(Role::Bid);
             let worker = workers::bid::BidWorker { config, clock, database, publisher, outcomes, shutdown: stop, name };
             shutdown.spawn(worker.run(partitions));
         }
         WorkerRole::Relay => {
+            let monitor = workers::monitor::Monitor {
+                config: config.clone(),
+                clock: clock.clone(),
+                database: database.clone(),
+                shutdown: stop.clone(),
+            };
+            shutdown.spawn(monitor.run());
             let relay = workers::relay::Relay { config, clock, database, publisher, shutdown: stop, name };
             shutdown.spawn(relay.run(partitions));
         }
         WorkerRole::Scheduler => {
             let pictures = PictureStore::open(&config.pictures)?;
             let scheduler =
-                workers::scheduler::Scheduler { config, clock, database, publisher, pictures, shutdown: stop };
+                workers::scheduler::Scheduler { config, clock, database, publisher, pictures, shutdown: stop, name };
             shutdown.spawn(scheduler.run(partitions));
         }
         WorkerRole::Payment => {
+            announce_dead_letters(Role::Payment);
             let foundation = workers::Foundation { config, clock, database, publisher, outcomes, shutdown: stop, name };
             shutdown.spawn(workers::payment::PaymentWorker::new(foundation)?.run());
         }
         WorkerRole::Refund => {
+            announce_dead_letters(Role::Refund);
             let foundation = workers::Foundation { config, clock, database, publisher, outcomes, shutdown: stop, name };
             shutdown.spawn(workers::refund::RefundWorker::new(foundation)?.run());
         }
@@ -181,9 +193,15 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
     Ok(())
 }
 
+/// By its absence an alert knows that nobody has a role any more, wherever processes come and go.
+fn show_role(role: &'static str) {
+    metrics::gauge!("gream_role_up", "role" => role).set(1.0);
+}
+
 /// `gream api`
 pub async fn api() -> Result<ExitCode, Failure> {
     let foundation = Foundation::lay("api").await?;
+    show_role("api");
     let config = foundation.config.clone();
     let dependencies = api::Dependencies {
         config: config.clone(),

@@ -4,8 +4,10 @@
 
 pub mod audit;
 pub mod report;
+mod status;
 
 pub use audit::{
     AuditError, AuditReport, DATABASE_LIMIT, InvalidPage, ManagementPage, Sources, audit, audit_at_rest, audit_within,
 };
 pub use report::FinalReport;
+pub use status::{DutyStatus, RoleQueues, Status, StatusError, Waiting, status};

@@ -1,6 +1,6 @@
 //! A process's own little server: `/metrics`, `/health/live`, `/health/ready`. Never on the public port.
 
-use crate::{shutdown::Shutdown, telemetry};
+use crate::{gauges, shutdown::Shutdown, telemetry};
 use axum::{Router, http::StatusCode, routing::get};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -9,6 +9,8 @@ pub type Check = (&'static str, Arc<dyn Fn() -> futures_util::future::BoxFuture<
 
 /// No single check may hold the answer up for longer.
 const CHECK_LIMIT: Duration = Duration::from_secs(3);
+/// How often the checks are made for the metrics.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// Names a check.
 pub fn check<F>(name: &'static str, ask: impl Fn() -> F + Send + Sync + 'static) -> Check
@@ -32,9 +34,16 @@ pub async fn serve(listen: SocketAddr, checks: Vec<Check>, shutdown: &Shutdown) 
     })?;
     let address = listener.local_addr()?;
     let checks = Arc::new(checks);
+    let checks_shown = checks.clone();
     let stopping = shutdown.clone();
     let router = Router::new()
-        .route("/metrics", get(move || async move { metrics.render() }))
+        .route(
+            "/metrics",
+            get(move || async move {
+                gauges::read();
+                metrics.render()
+            }),
+        )
         .route("/health/live", get(|| async { "live\n" }))
         .route(
             "/health/ready",
@@ -43,6 +52,7 @@ pub async fn serve(listen: SocketAddr, checks: Vec<Check>, shutdown: &Shutdown) 
                 async move { readiness(&checks, stopping.is_requested()).await }
             }),
         );
+    tokio::spawn(show_checks(checks_shown, shutdown.clone()));
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         let stop = async move { shutdown.requested().await };
@@ -58,6 +68,19 @@ pub async fn serve(listen: SocketAddr, checks: Vec<Check>, shutdown: &Shutdown) 
         }
     });
     Ok(address)
+}
+
+/// The same checks as a metric: whoever watches a whole fleet does not ask each process for its readiness.
+async fn show_checks(checks: Arc<Vec<Check>>, shutdown: Shutdown) {
+    loop {
+        for (name, ask) in checks.iter() {
+            let ok = tokio::time::timeout(CHECK_LIMIT, ask()).await.unwrap_or(false);
+            metrics::gauge!("gream_check_ok", "check" => *name).set(if ok { 1.0 } else { 0.0 });
+        }
+        if !shutdown.sleep(CHECK_EVERY).await {
+            return;
+        }
+    }
 }
 
 async fn readiness(checks: &[Check], stopping: bool) -> (StatusCode, axum::Json<BTreeMap<&'static str, bool>>) {

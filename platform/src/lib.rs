@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod counters;
 pub mod database;
+pub mod gauges;
 pub mod halt;
 pub mod outcomes;
 pub mod pause;

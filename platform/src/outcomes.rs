@@ -34,6 +34,7 @@ impl OutcomePublisher {
     /// Starts the task that holds the connection.
     pub fn start(config: RedisConfig) -> Self {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        metrics::counter!("gream_outcomes_dropped_total").increment(0);
         tokio::spawn(send_all(config, receiver));
         Self(sender)
     }
@@ -59,10 +60,24 @@ async fn send_all(config: RedisConfig, mut receiver: mpsc::Receiver<Vec<(String,
     let mut connection: Option<MultiplexedConnection> = None;
     let mut pauses = Pauses::new();
     let mut next_try = tokio::time::Instant::now();
-    while let Some(messages) = receiver.recv().await {
+    let mut is_away = false;
+    loop {
+        let messages = tokio::select! {
+            messages = receiver.recv() => match messages {
+                Some(messages) => messages,
+                None => return,
+            },
+            // Whoever watches learns that Redis is back, though there be no outcome to send.
+            () = tokio::time::sleep_until(next_try), if is_away => Vec::new(),
+        };
         if connection.is_none() && tokio::time::Instant::now() >= next_try {
             connection = connect(&config, limit).await;
             next_try = tokio::time::Instant::now() + pauses.next_pause();
+            is_away = connection.is_none();
+            show_link("sends", !is_away);
+        }
+        if messages.is_empty() {
+            continue;
         }
         let Some(open) = connection.as_mut() else {
             metrics::counter!("gream_outcomes_dropped_total").increment(1);
@@ -76,10 +91,17 @@ async fn send_all(config: RedisConfig, mut receiver: mpsc::Receiver<Vec<(String,
             pauses = Pauses::new();
         } else {
             tracing::warn!("Redis is away; outcomes are found in MySQL meanwhile");
+            is_away = true;
+            show_link("sends", false);
             metrics::counter!("gream_outcomes_dropped_total").increment(1);
             connection = None;
         }
     }
+}
+
+/// Whether this process's link to Redis stands. A link that was never needed is not shown.
+fn show_link(link: &'static str, stands: bool) {
+    metrics::gauge!("gream_redis_link_up", "link" => link).set(if stands { 1.0 } else { 0.0 });
 }
 
 async fn connect(config: &RedisConfig, limit: Duration) -> Option<MultiplexedConnection> {
@@ -122,11 +144,13 @@ async fn receive_all(
     shutdown: Shutdown,
 ) {
     let mut pauses = Pauses::new();
+    show_link("receives", false);
     while !shutdown.is_requested() && !sender.is_closed() {
         match receive(&config, &channel, &sender, &connected, &shutdown).await {
             Ok(()) => pauses = Pauses::new(),
             Err(error) => tracing::warn!(%error, "not subscribed to outcomes; asking MySQL meanwhile"),
         }
+        show_link("receives", false);
         if connected.swap(false, Ordering::Relaxed) {
             pauses = Pauses::new();
         }
@@ -152,6 +176,7 @@ async fn receive(
     let timed_out = || redis::RedisError::from((redis::ErrorKind::Io, "Redis did not answer within redis.timeout_ms"));
     let pubsub = tokio::time::timeout(limit, subscribe).await.map_err(|_| timed_out())??;
     connected.store(true, Ordering::Relaxed);
+    show_link("receives", true);
     let (mut questions, mut messages) = pubsub.split();
     let mut ask = tokio::time::interval_at(tokio::time::Instant::now() + ASK_EVERY, ASK_EVERY);
     loop {

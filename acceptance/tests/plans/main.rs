@@ -22,12 +22,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::LocalSet;
 
 /// Tables whose rows do not become more with users, trades or time. To scan them is the best plan.
-const SMALL: [(&str, &str); 6] = [
+const SMALL: [(&str, &str); 7] = [
     ("_sqlx_migrations", "one row a migration"),
     ("circuit_breakers", "one row a service"),
     ("installation", "one row"),
     ("partitions", "one row a partition, fixed when the database is made"),
     ("replica_heartbeat", "one row"),
+    ("scheduler_duties", "one row a duty"),
     ("worker_presence", "one row a living worker; the dead ones' are deleted"),
 ];
 

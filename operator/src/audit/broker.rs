@@ -2,72 +2,19 @@
 
 use super::{AuditError, report::Check};
 use contracts::topology::{REPLAY_QUEUE, Role};
-use platform::Secret;
-use reqwest::{Client, Url};
-use serde::Deserialize;
-use std::{collections::BTreeMap, time::Duration};
-
-/// RabbitMQ counts a queue's messages every five seconds: a count may be that old.
-pub(super) const STATISTICS_AGE: Duration = Duration::from_secs(6);
-
-/// How to ask RabbitMQ's management page.
-#[derive(Clone, Debug)]
-pub struct ManagementPage {
-    /// Its address, such as `http://127.0.0.1:15672`.
-    pub base_url: Url,
-    /// The virtual host.
-    pub vhost: String,
-    /// A user that may read it (tag `monitoring` or `management`).
-    pub user: String,
-    /// Their password.
-    pub password: Secret,
-}
-
-/// The address is none that carries a user and password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("RabbitMQ's page is named as http://user:password@host:port")]
-pub struct InvalidPage;
-
-impl ManagementPage {
-    /// From `http://user:password@host:port`.
-    ///
-    /// # Errors
-    /// When the address has another form.
-    pub fn at(address: &str, vhost: &str) -> Result<Self, InvalidPage> {
-        let mut base_url = Url::parse(address).map_err(|_| InvalidPage)?;
-        let (user, password) = (base_url.username().to_owned(), base_url.password().map(str::to_owned));
-        let password = Secret::new(password.ok_or(InvalidPage)?);
-        base_url.set_username("").map_err(|()| InvalidPage)?;
-        base_url.set_password(None).map_err(|()| InvalidPage)?;
-        Ok(Self { base_url, vhost: vhost.to_owned(), user, password })
-    }
-}
+use platform::rabbitmq::QueueFigures;
+pub use platform::rabbitmq::{InvalidPage, ManagementPage};
+use reqwest::Client;
+use std::collections::BTreeMap;
 
 /// Messages by queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Queues(BTreeMap<String, u64>);
 
-#[derive(Deserialize)]
-struct Queue {
-    name: String,
-    /// Missing until the queue was counted for the first time.
-    #[serde(default)]
-    messages: u64,
-}
-
 impl Queues {
     pub(super) async fn ask(http: &Client, page: &ManagementPage) -> Result<Self, AuditError> {
-        let failed = |error: reqwest::Error| AuditError::Broker(error.without_url().to_string());
-        let mut url = page.base_url.clone();
-        match url.path_segments_mut() {
-            Ok(mut segments) => drop(segments.pop_if_empty().extend(["api", "queues", page.vhost.as_str()])),
-            Err(()) => return Err(AuditError::Broker(format!("{} is no web address", page.base_url))),
-        }
-        url.set_query(Some("columns=name,messages"));
-        let request = http.get(url).basic_auth(&page.user, Some(page.password.expose()));
-        let response = request.send().await.map_err(failed)?.error_for_status().map_err(failed)?;
-        let queues: Vec<Queue> = response.json().await.map_err(failed)?;
-        Ok(Self(queues.into_iter().map(|queue| (queue.name, queue.messages)).collect()))
+        let queues = page.queues(http).await.map_err(|error| AuditError::Broker(error.to_string()))?;
+        Ok(Self(queues.into_iter().map(|QueueFigures { name, messages, .. }| (name, messages)).collect()))
     }
 
     fn messages(&self, queue: &str) -> u64 {

@@ -207,7 +207,7 @@ async fn ask_broker(
             return Ok(());
         }
         look_again = false;
-        tokio::time::sleep(broker::STATISTICS_AGE).await;
+        tokio::time::sleep(platform::rabbitmq::STATISTICS_AGE).await;
     }
 }
 

@@ -74,6 +74,7 @@ pub struct Config {
     pub bid_worker: BidWorkerConfig,
     pub payment_worker: PaymentWorkerConfig,
     pub scheduler: SchedulerConfig,
+    pub monitor: MonitorConfig,
     pub relay: RelayConfig,
     pub clock: ClockConfig,
     pub telemetry: TelemetryConfig,

@@ -1,6 +1,7 @@
 //! What start-up refuses: each rule is a sentence that says what to change.
 
 use super::{Config, Mode, StoreKind};
+use crate::rabbitmq::ManagementPage;
 use contracts::PartitionCount;
 
 /// Connections beside the lanes' own: presence, readiness, one to spare.
@@ -137,6 +138,11 @@ fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         "scheduler.sweep_interval_ms must be at least 1, and sweep_batch_max between 1 and 10000",
     );
     refuse(config.scheduler.sweep_grace_ms < 0, "scheduler.sweep_grace_ms must be 0 or more");
+    let page = config.monitor.rabbitmq_page.expose();
+    refuse(
+        config.monitor.interval_ms == 0 || !(page.is_empty() || ManagementPage::at(page, "gream").is_ok()),
+        "monitor.interval_ms must be at least 1, and rabbitmq_page empty or written as http://user:password@host:port",
+    );
     refuse(
         !(1..=MOST_PUBLISH_CHANNELS).contains(&config.rabbitmq.publish_channels),
         &format!("rabbitmq.publish_channels must be between 1 and {MOST_PUBLISH_CHANNELS}"),

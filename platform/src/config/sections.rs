@@ -158,6 +158,7 @@ section!(SchedulerConfig {
     compare_interval_ms: u64,
     compare_pace_ms: u64,
 });
+section!(MonitorConfig { interval_ms: u64, rabbitmq_page: Secret });
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });
 section!(ClockConfig { offset_file: PathBuf });
 section!(TelemetryConfig { log_format: LogFormat, log_filter: String });

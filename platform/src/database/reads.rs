@@ -11,7 +11,7 @@
 //! `replica_max_lag_ms`, except for whoever wrote.
 
 use super::{Trouble, lag::Heartbeat, replica, trouble, within};
-use crate::{Shutdown, config::Config, writers::Writers};
+use crate::{Shutdown, config::Config, gauges, writers::Writers};
 use contracts::UserId;
 use sqlx::MySqlPool;
 use std::{
@@ -54,6 +54,7 @@ impl Reads {
     /// With the replica that is configured, if one is. It is not used before [`Reads::watch`] found it well.
     pub fn new(config: &Config, primary: MySqlPool) -> Result<Self, sqlx::Error> {
         let replica = replica::pool(&config.database)?.map(|pool| {
+            gauges::show_pool("replica", &pool);
             Arc::new(Replica {
                 pool,
                 is_well: AtomicBool::new(false),

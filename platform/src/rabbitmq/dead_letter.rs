@@ -32,6 +32,14 @@ pub struct Failure {
     pub command: Option<CommandId>,
 }
 
+/// Dead letters of `role` are counted from zero on: a counter that begins with one shows no increase.
+pub fn announce_dead_letters(role: Role) {
+    for reason in DeadLetterReason::ALL {
+        metrics::counter!("gream_dead_letters_total", "role" => role.as_str(), "reason" => reason.as_str())
+            .increment(0);
+    }
+}
+
 impl Publisher {
     /// Publishes `delivery`'s body, as it came, to the dead-letter queue of `role`. Ack the original only after `Ok`.
     pub async fn dead_letter(

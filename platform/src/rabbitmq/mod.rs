@@ -6,12 +6,14 @@
 
 mod consumer;
 mod dead_letter;
+mod page;
 mod publisher;
 mod topology;
 mod wave;
 
 pub use consumer::{ConsumerError, ConsumingConnection, Delivered, Deliveries, Subscription};
-pub use dead_letter::{Failure, header_number, header_text};
+pub use dead_letter::{Failure, announce_dead_letters, header_number, header_text};
+pub use page::{InvalidPage, ManagementPage, PageError, QueueFigures, STATISTICS_AGE};
 pub use publisher::{Message, PublishError, Publisher};
 pub use topology::{DeclareError, declare};
 

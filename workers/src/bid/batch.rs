@@ -20,6 +20,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// How often a batch that met a deadlock or a lock wait is carried out again at once.
 const MAX_CONTENTIONS: u32 = 8;
@@ -121,7 +122,9 @@ async fn attempt(store: &mut Store, rules: &Rules<'_>, batch: &[&Envelope]) -> R
             .map(|(envelope, outcome)| Finished { envelope, outcome, has_row: guard.unfinished.contains(&envelope.id) })
             .collect();
         platform::halt::point("bid.before_commit").await;
+        let began = Instant::now();
         store.commit(&market.into_changes(), &finished, now).await?;
+        metrics::histogram!("gream_bid_commit_seconds").record(began.elapsed());
         platform::halt::point("bid.committed").await;
         outcomes.extend(ended.into_iter().map(|outcome| (outcome.id, outcome)));
     }

@@ -78,6 +78,9 @@ impl Lane {
     /// Runs until shutdown.
     pub(super) async fn run(self) {
         let (mut pauses, mut counted) = (Pauses::new(), Vec::new());
+        for counter in ["gream_bid_lane_restarts_total", "gream_bid_batch_contentions_total"] {
+            metrics::counter!(counter).increment(0);
+        }
         while !self.worker.shutdown.is_requested() {
             let started = Instant::now();
             match self.live(&mut counted).await {

@@ -82,6 +82,10 @@ impl<H: CarryOut> Crew<H> {
 
     async fn work(self: &Arc<Self>) {
         let role = H::ROLE.as_str();
+        metrics::counter!("gream_crew_restarts_total", "role" => role).increment(0);
+        for step_ms in &self.ladder_ms {
+            metrics::counter!("gream_retries_total", "role" => role, "step_ms" => step_ms.to_string()).increment(0);
+        }
         let mut pauses = Pauses::new();
         while !self.foundation.shutdown.is_requested() {
             let started = Instant::now();

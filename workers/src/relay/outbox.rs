@@ -72,17 +72,13 @@ async fn send_some(relay: &Relay, after: i64) -> Result<Sent, sqlx::Error> {
     let mut transaction = within(limit, relay.database.begin()).await?;
     let batch_max = relay.config.relay.batch_max;
     let read = sqlx::query!(
-        "SELECT outbox_id, exchange_name, routing_key, payload, created_at_ms FROM outbox
+        "SELECT outbox_id, exchange_name, routing_key, payload FROM outbox
          WHERE outbox_id > ? ORDER BY outbox_id LIMIT ? FOR UPDATE SKIP LOCKED",
         after,
         batch_max
     )
     .fetch_all(&mut *transaction);
     let found = within(limit, read).await?;
-    // Behind rows that stay, the oldest has been told already.
-    if after == 0 {
-        tell_lag(relay, found.iter().map(|row| row.created_at_ms).min());
-    }
     let is_full = u32::try_from(found.len()).is_ok_and(|rows| rows == batch_max);
     let last = found.last().map(|row| row.outbox_id).filter(|_| is_full);
     let rows: Vec<Row> = found
@@ -127,11 +123,6 @@ async fn publish(relay: &Relay, rows: Vec<Row>) -> Vec<i64> {
         .filter_map(std::future::ready)
         .collect()
         .await
-}
-
-fn tell_lag(relay: &Relay, oldest_ms: Option<i64>) {
-    let lag_ms = oldest_ms.map_or(0, |oldest_ms| relay.clock.now().0.saturating_sub(oldest_ms).max(0));
-    metrics::gauge!("gream_outbox_lag_seconds").set(Duration::from_millis(lag_ms.unsigned_abs()).as_secs_f64());
 }
 
 /// A row as a message. Commands must find a queue, and carry their way back; of events nobody need listen.

@@ -34,6 +34,7 @@ enum ReplayError {
 }
 
 pub(super) async fn run(relay: &Relay, partitions: PartitionCount) {
+    metrics::counter!("gream_replays_total").increment(0);
     let mut pauses = Pauses::new();
     while !relay.shutdown.is_requested() {
         match live(relay, partitions, &mut pauses).await {

@@ -7,10 +7,14 @@
 //! ```
 //! Also shows how much is owed, and how many differences between our books and Toss are open.
 
-use super::{Scheduler, send};
+use super::{
+    Scheduler,
+    duty::{Done, Duty, DutyName},
+    send,
+};
 use contracts::{Command, CommandId, PartitionCount, UnixMs, UserId};
 use domain::payment::State;
-use platform::{database::within, pause::Pauses, rabbitmq::PublishError};
+use platform::{database::within, rabbitmq::PublishError};
 use std::{collections::BTreeSet, time::Duration};
 
 /// Charges or debtors of one look.
@@ -52,22 +56,11 @@ impl Sent {
 }
 
 pub(super) async fn run(scheduler: &Scheduler, partitions: PartitionCount) {
-    let interval = Duration::from_millis(scheduler.config.scheduler.charges_interval_ms);
-    let mut pauses = Pauses::new();
+    let mut duty = Duty::new(scheduler, DutyName::Charges, scheduler.config.scheduler.charges_interval_ms);
     let (mut follows, mut collects) = (Sent::new(FOLLOW_BUCKET_MS), Sent::new(COLLECT_BUCKET_MS));
-    while !scheduler.shutdown.is_requested() {
-        let pause = match look(scheduler, partitions, &mut follows, &mut collects).await {
-            Ok(()) => {
-                pauses = Pauses::new();
-                metrics::counter!("gream_scheduler_runs_total", "duty" => "charges").increment(1);
-                interval
-            }
-            Err(error) => {
-                tracing::warn!(%error, "stuck charges and debts wait");
-                pauses.next_pause()
-            }
-        };
-        scheduler.shutdown.sleep(pause).await;
+    while duty.begins() {
+        let looked = look(scheduler, partitions, &mut follows, &mut collects).await;
+        duty.ended(looked).await;
     }
 }
 
@@ -76,42 +69,44 @@ async fn look(
     partitions: PartitionCount,
     follows: &mut Sent,
     collects: &mut Sent,
-) -> Result<(), ChargesError> {
+) -> Result<Done, ChargesError> {
     let now = scheduler.clock.now();
     let (hour, minute) = (follows.turn(now), collects.turn(now));
     let config = &scheduler.config.scheduler;
+    let mut commands = 0;
     for (state, after_ms) in
         [(State::Confirming, config.stuck_after_ms), (State::AwaitingDeposit, config.deposit_look_ms)]
     {
         for order_id in untouched(scheduler, state, now.plus_ms(-after_ms).0).await? {
             let id = CommandId::derived(UserId::SYSTEM, "follow-stuck", &format!("{order_id}/{hour}"));
-            send_once(scheduler, partitions, follows, id, Command::FollowPayment { order_id }).await?;
+            let follow = Command::FollowPayment { order_id };
+            commands += u64::from(send_once(scheduler, partitions, follows, id, follow).await?);
         }
     }
     for debtor in solvent_debtors(scheduler).await? {
         let id = CommandId::derived(UserId::SYSTEM, "collect-debt", &format!("{debtor}/{minute}"));
-        send_once(scheduler, partitions, collects, id, Command::CollectDebt { debtor }).await?;
+        commands += u64::from(send_once(scheduler, partitions, collects, id, Command::CollectDebt { debtor }).await?);
     }
     show(scheduler).await?;
-    Ok(())
+    Ok(Done::items(commands))
 }
 
-/// Sends what was not sent before; noted afterwards, because what was noted and not sent would wait for the next bucket.
+/// Sends what was not sent before, and says whether it did; noted afterwards, because what was noted and not sent would wait for the next bucket.
 async fn send_once(
     scheduler: &Scheduler,
     partitions: PartitionCount,
     sent: &mut Sent,
     id: CommandId,
     command: Command,
-) -> Result<(), PublishError> {
+) -> Result<bool, PublishError> {
     if sent.ids.contains(&id) {
-        return Ok(());
+        return Ok(false);
     }
     let kind = command.kind();
     scheduler.publisher.publish(send::message(id, command, scheduler.clock.now(), partitions)).await?;
     sent.ids.insert(id);
     metrics::counter!("gream_scheduler_commands_total", "duty" => kind.as_str()).increment(1);
-    Ok(())
+    Ok(true)
 }
 
 /// Charges in `state` to which nothing has happened since `before_ms`.

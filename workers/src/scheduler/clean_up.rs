@@ -1,7 +1,10 @@
 //! Cleans away what is over, now and then and a little at a time: it competes with users for the database.
 
-use super::{Scheduler, ended_sessions, old_webhooks};
-use platform::pause::Pauses;
+use super::{
+    Scheduler,
+    duty::{Done, Duty, DutyName},
+    ended_sessions, old_webhooks,
+};
 use std::time::Duration;
 
 /// Between two batches of one round.
@@ -10,28 +13,23 @@ const BETWEEN_BATCHES: Duration = Duration::from_millis(100);
 /// Each of them until there is no more, and again after each interval.
 pub(super) async fn run(scheduler: &Scheduler) {
     tokio::join!(
-        now_and_then(scheduler, "ended sessions", || ended_sessions::delete_some(scheduler)),
-        now_and_then(scheduler, "old webhooks", || old_webhooks::delete_some(scheduler)),
+        now_and_then(scheduler, DutyName::EndedSessions, || ended_sessions::delete_some(scheduler)),
+        now_and_then(scheduler, DutyName::OldWebhooks, || old_webhooks::delete_some(scheduler)),
     );
 }
 
-async fn now_and_then<F>(scheduler: &Scheduler, what: &str, clean_some: impl Fn() -> F)
+async fn now_and_then<F>(scheduler: &Scheduler, name: DutyName, clean_some: impl Fn() -> F)
 where
-    F: Future<Output = Result<bool, sqlx::Error>>,
+    F: Future<Output = Result<Done, sqlx::Error>>,
 {
-    let interval = Duration::from_millis(scheduler.config.scheduler.clean_up_interval_ms);
-    let mut pauses = Pauses::new();
-    while !scheduler.shutdown.is_requested() {
-        let pause = match clean_some().await {
-            Ok(is_more) => {
-                pauses = Pauses::new();
-                if is_more { BETWEEN_BATCHES } else { interval }
-            }
-            Err(error) => {
-                tracing::warn!(what, %error, "what is over waits to be cleaned up");
-                pauses.next_pause()
-            }
-        };
-        scheduler.shutdown.sleep(pause).await;
+    let mut duty = Duty::new(scheduler, name, scheduler.config.scheduler.clean_up_interval_ms);
+    while duty.begins() {
+        let cleaned = clean_some().await;
+        duty.ended(cleaned).await;
     }
+}
+
+/// What a batch came to, of which at most `batch` are deleted at once.
+pub(super) fn deleted(rows: u64, batch: u64) -> Done {
+    Done { items: rows, more_after: (rows >= batch).then_some(BETWEEN_BATCHES), ..Done::default() }
 }

@@ -4,45 +4,48 @@
 //! that is in a day. Repeating it changes nothing, and two schedulers do it one after the other: the product's row is
 //! locked while its days are written. Until the next look, readers add the few trades that are missing themselves.
 
-use super::Scheduler;
+use super::{
+    Scheduler,
+    duty::{Done, Duty, DutyName},
+};
 use contracts::{OrderId, ProductId, UnixMs, Won};
 use domain::daily_price::{DailyPrice, SeoulDay, Trade, add};
-use platform::{database::within, pause::Pauses};
+use platform::database::within;
 use sqlx::{MySql, Transaction};
 use std::time::Duration;
 
 /// Products looked at in one statement.
 const PRODUCTS_A_LOOK: i64 = 500;
 /// Trades of one product rolled up in one transaction.
-const TRADES_A_TRANSACTION: i64 = 5_000;
+const TRADES_A_TRANSACTION: usize = 5_000;
 
 pub(super) async fn run(scheduler: &Scheduler) {
-    let interval = Duration::from_millis(scheduler.config.scheduler.prices_interval_ms);
     let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
-    let mut pauses = Pauses::new();
+    let mut duty = Duty::new(scheduler, DutyName::DailyPrices, scheduler.config.scheduler.prices_interval_ms);
     let mut after = ProductId(0);
-    while !scheduler.shutdown.is_requested() {
-        let pause = match look(scheduler, limit, after).await {
-            Ok(Some(last)) => {
-                after = last;
-                Duration::ZERO
-            }
-            Ok(None) => {
-                (after, pauses) = (ProductId(0), Pauses::new());
-                metrics::counter!("gream_scheduler_runs_total", "duty" => "daily_prices").increment(1);
-                interval
-            }
-            Err(error) => {
-                tracing::warn!(%error, "daily prices wait");
-                pauses.next_pause()
-            }
-        };
-        scheduler.shutdown.sleep(pause).await;
+    while duty.begins() {
+        let rolled_up = go_on(scheduler, limit, &mut after).await;
+        duty.ended(rolled_up).await;
     }
 }
 
+/// Every product behind `after`. After a failure the next run goes on where this one ended.
+async fn go_on(scheduler: &Scheduler, limit: Duration, after: &mut ProductId) -> Result<Done, sqlx::Error> {
+    let mut trades = 0;
+    while let Some(last) = look(scheduler, limit, *after, &mut trades).await? {
+        *after = last;
+    }
+    *after = ProductId(0);
+    Ok(Done::items(trades))
+}
+
 /// Looks at the products behind `after`; the last one looked at, or `None` when there are no more.
-async fn look(scheduler: &Scheduler, limit: Duration, after: ProductId) -> Result<Option<ProductId>, sqlx::Error> {
+async fn look(
+    scheduler: &Scheduler,
+    limit: Duration,
+    after: ProductId,
+    trades: &mut u64,
+) -> Result<Option<ProductId>, sqlx::Error> {
     let read = sqlx::query!(
         r#"SELECT p.product_id,
                   (SELECT o.order_id FROM orders o WHERE o.product_id = p.product_id
@@ -58,7 +61,12 @@ async fn look(scheduler: &Scheduler, limit: Duration, after: ProductId) -> Resul
     let last = rows.last().map(|row| ProductId(row.product_id.unsigned_abs()));
     for row in rows.into_iter().filter(|row| row.newest > row.rolled_up) {
         let product = ProductId(row.product_id.unsigned_abs());
-        while within(limit, roll_up(scheduler, product)).await? {
+        loop {
+            let rolled_up = within(limit, roll_up(scheduler, product)).await?;
+            *trades += rolled_up as u64;
+            if rolled_up < TRADES_A_TRANSACTION {
+                break;
+            }
             if scheduler.shutdown.is_requested() {
                 return Ok(None);
             }
@@ -67,8 +75,8 @@ async fn look(scheduler: &Scheduler, limit: Duration, after: ProductId) -> Resul
     Ok(last)
 }
 
-/// Rolls up the product's next trades; whether there may be more.
-async fn roll_up(scheduler: &Scheduler, product: ProductId) -> Result<bool, sqlx::Error> {
+/// Rolls up the product's next trades; how many.
+async fn roll_up(scheduler: &Scheduler, product: ProductId) -> Result<usize, sqlx::Error> {
     let mut transaction = scheduler.database.begin().await?;
     sqlx::query_scalar!("SELECT product_id FROM products WHERE product_id = ? FOR UPDATE", product.0)
         .fetch_one(&mut *transaction)
@@ -79,7 +87,7 @@ async fn roll_up(scheduler: &Scheduler, product: ProductId) -> Result<bool, sqlx
         write(&mut transaction, product, &day).await?;
     }
     transaction.commit().await?;
-    Ok(i64::try_from(trades.len()).is_ok_and(|count| count >= TRADES_A_TRANSACTION))
+    Ok(trades.len())
 }
 
 async fn last_day(
@@ -114,7 +122,7 @@ async fn trades_after(
          ORDER BY order_id LIMIT ?",
         product.0,
         after.0,
-        TRADES_A_TRANSACTION
+        TRADES_A_TRANSACTION as u64
     )
     .fetch_all(&mut **transaction)
     .await?;

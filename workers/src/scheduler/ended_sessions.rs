@@ -1,7 +1,7 @@
 //! Deletes sessions that ended by themselves.
 //! A session that was logged out of stays until then: it takes no room worth a second index.
 
-use super::Scheduler;
+use super::{Scheduler, clean_up, duty::Done};
 use platform::database::within;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ const BATCH: u64 = 500;
 /// A session is kept for so long after its end, because processes' clocks differ.
 const KEPT_MS: i64 = 3_600_000;
 
-/// Deletes some; whether there may be more.
-pub(super) async fn delete_some(scheduler: &Scheduler) -> Result<bool, sqlx::Error> {
+/// Deletes some.
+pub(super) async fn delete_some(scheduler: &Scheduler) -> Result<Done, sqlx::Error> {
     let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
     let delete = sqlx::query!(
         "DELETE FROM sessions WHERE expires_at_ms < ? ORDER BY expires_at_ms LIMIT ?",
@@ -19,6 +19,5 @@ pub(super) async fn delete_some(scheduler: &Scheduler) -> Result<bool, sqlx::Err
         BATCH
     );
     let deleted = within(limit, delete.execute(&scheduler.database)).await?.rows_affected();
-    metrics::counter!("gream_scheduler_cleaned_total", "duty" => "ended_sessions").increment(deleted);
-    Ok(deleted >= BATCH)
+    Ok(clean_up::deleted(deleted, BATCH))
 }

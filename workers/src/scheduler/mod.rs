@@ -10,11 +10,14 @@ mod charges;
 mod clean_up;
 mod compare_days;
 mod daily_prices;
+mod duty;
 mod ended_sessions;
 mod old_webhooks;
 mod send;
 mod stale_bids;
 mod unneeded_pictures;
+
+pub use duty::DutyName;
 
 use contracts::PartitionCount;
 use platform::{Clock, Config, Shutdown, pictures::PictureStore, rabbitmq::Publisher};
@@ -36,6 +39,8 @@ pub struct Scheduler {
     pub pictures: PictureStore,
     /// When to stop.
     pub shutdown: Shutdown,
+    /// This process, as it shows in `gream status`.
+    pub name: String,
 }
 
 impl Scheduler {

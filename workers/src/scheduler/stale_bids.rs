@@ -2,13 +2,16 @@
 //!
 //! All deadlines fall at midnight in Seoul, so the commands are paced below the users' traffic.
 
-use super::{Scheduler, send};
+use super::{
+    Scheduler,
+    duty::{Done, Duty, DutyName},
+    send,
+};
 use contracts::{
     BidId, Command, CommandId, PartitionCount, ProductId, UnixMs, UserId, command::MAX_EXPIRED_PER_COMMAND,
 };
 use platform::{
     database::within,
-    pause::Pauses,
     rabbitmq::{Message, PublishError},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -29,39 +32,27 @@ enum StaleBidsError {
 }
 
 pub(super) async fn run(scheduler: &Scheduler, partitions: PartitionCount) {
-    let interval = Duration::from_millis(scheduler.config.scheduler.interval_ms);
-    let mut pauses = Pauses::new();
+    let mut duty = Duty::new(scheduler, DutyName::StaleBids, scheduler.config.scheduler.interval_ms);
     let mut sent: BTreeMap<BidId, UnixMs> = BTreeMap::new();
-    while !scheduler.shutdown.is_requested() {
-        let pause = match look(scheduler, partitions, &mut sent).await {
-            Ok(commands) => {
-                pauses = Pauses::new();
-                metrics::counter!("gream_scheduler_commands_total", "duty" => "stale_bids").increment(commands);
-                metrics::counter!("gream_scheduler_runs_total", "duty" => "stale_bids").increment(1);
-                interval
-            }
-            Err(error) => {
-                tracing::warn!(%error, "stale bids wait");
-                pauses.next_pause()
-            }
-        };
-        scheduler.shutdown.sleep(pause).await;
+    while duty.begins() {
+        let looked = look(scheduler, partitions, &mut sent).await;
+        duty.ended(looked).await;
     }
 }
 
-/// One look; how many commands were sent.
+/// One look. Its lag is that of the oldest bid that is still open, be its command under way or not.
 async fn look(
     scheduler: &Scheduler,
     partitions: PartitionCount,
     sent: &mut BTreeMap<BidId, UnixMs>,
-) -> Result<u64, StaleBidsError> {
+) -> Result<Done, StaleBidsError> {
     let now = scheduler.clock.now();
     sent.retain(|_, at| now.ms_since(*at) < SEND_AGAIN_AFTER_MS);
     let under_way = u32::try_from(sent.len()).unwrap_or(u32::MAX);
     let looked_at = scheduler.config.scheduler.batch_max.saturating_add(under_way).min(MAX_LOOKED_AT);
     let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
     let read = sqlx::query!(
-        "SELECT bid_id, product_id FROM bids WHERE state = 'open' AND deadline_ms <= ?
+        "SELECT bid_id, product_id, deadline_ms FROM bids WHERE state = 'open' AND deadline_ms <= ?
          ORDER BY deadline_ms, product_id, bid_id LIMIT ?",
         now.0,
         looked_at
@@ -69,6 +60,8 @@ async fn look(
     .fetch_all(&scheduler.database);
     let found = within(limit, read).await?;
     metrics::gauge!("gream_stale_bids_found").set(u32::try_from(found.len()).unwrap_or(u32::MAX));
+    let oldest_ms = found.first().map_or(0, |row| now.0.saturating_sub(row.deadline_ms));
+    let lag = Some(Duration::from_millis(oldest_ms.unsigned_abs()));
     let mut stale: BTreeMap<ProductId, Vec<BidId>> = BTreeMap::new();
     for row in found {
         let (bid, product) = (BidId(row.bid_id.unsigned_abs()), ProductId(row.product_id.unsigned_abs()));
@@ -85,12 +78,13 @@ async fn look(
             scheduler.publisher.publish(message(product, bids, now, partitions)).await?;
             sent.extend(bids.iter().map(|bid| (*bid, now)));
             commands += 1;
+            metrics::counter!("gream_scheduler_commands_total", "duty" => "stale_bids").increment(1);
             if !scheduler.shutdown.sleep(pace).await {
-                return Ok(commands);
+                return Ok(Done { items: commands, lag, ..Done::default() });
             }
         }
     }
-    Ok(commands)
+    Ok(Done { items: commands, lag, ..Done::default() })
 }
 
 fn message(product: ProductId, bids: &[BidId], now: UnixMs, partitions: PartitionCount) -> Message {

@@ -21,13 +21,15 @@
 //! crash between mark and deed the deed is done next time. Doesn't: judge a picture that is not named as ours are, or see
 //! that somebody wrote a picture's whole address into another product's row.
 
-use super::Scheduler;
+use super::{
+    Scheduler,
+    duty::{Done, Duty, DutyName},
+};
 use contracts::{CommandId, CommandState, UnixMs};
 use futures_util::TryStreamExt;
 use platform::{
     Clock,
     database::within,
-    pause::Pauses,
     pictures::{
         GIFTICON_FOLDERS, HomeError, Listing, PRODUCT_FOLDER, PictureStore, StoreError, Stored, command_of,
         gifticon_folder, is_home, product_name_of,
@@ -91,27 +93,22 @@ fn name_of(folder: u32) -> String {
 }
 
 pub(super) async fn run(scheduler: &Scheduler) {
-    let interval = Duration::from_millis(scheduler.config.scheduler.sweep_interval_ms);
-    let mut pauses = Pauses::new();
+    let mut duty = Duty::new(scheduler, DutyName::UnneededPictures, scheduler.config.scheduler.sweep_interval_ms);
     // Not always from the first folder: a scheduler that is often started anew comes to the last one too.
     let mut progress = Progress { folder: rand::random_range(0..FOLDERS), listing: None };
-    while !scheduler.shutdown.is_requested() {
-        let pause = match sweep(scheduler, &mut progress).await {
-            Ok((destroyed, last)) => {
-                pauses = Pauses::new();
-                metrics::counter!("gream_pictures_destroyed_total").increment(destroyed);
-                metrics::counter!("gream_scheduler_runs_total", "duty" => "unneeded_pictures").increment(1);
-                // A folder is read to its end, however full it is.
-                if last { interval } else { Duration::ZERO }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "unneeded pictures wait");
-                // The next folder's turn: one that always fails must not hide the others.
-                progress.go_on();
-                pauses.next_pause()
-            }
+    while duty.begins() {
+        let swept = sweep(scheduler, &mut progress).await;
+        match &swept {
+            Ok((destroyed, _)) => metrics::counter!("gream_pictures_destroyed_total").increment(*destroyed),
+            // The next folder's turn: one that always fails must not hide the others.
+            Err(_) => progress.go_on(),
+        }
+        // A folder is read to its end, however full it is.
+        let done = |(destroyed, last): (u64, bool)| Done {
+            more_after: (!last).then_some(Duration::ZERO),
+            ..Done::items(destroyed)
         };
-        scheduler.shutdown.sleep(pause).await;
+        duty.ended(swept.map(done)).await;
     }
 }
 

@@ -14,7 +14,10 @@
 mod books;
 mod calls;
 
-use super::Scheduler;
+use super::{
+    Scheduler,
+    duty::{Done, Duty, DutyName},
+};
 use crate::{
     differences,
     payment::{seen, status},
@@ -30,7 +33,6 @@ use domain::{
         follow::{Booked, Difference, Verdict, follow, over, unbooked},
     },
 };
-use platform::pause::Pauses;
 use std::{collections::BTreeMap, time::Duration};
 use toss::{CallError, transaction::PAGE};
 
@@ -102,24 +104,16 @@ pub(super) async fn run(scheduler: &Scheduler) {
             return;
         }
     };
-    let interval = Duration::from_millis(scheduler.config.scheduler.compare_interval_ms);
+    let interval_ms = scheduler.config.scheduler.compare_interval_ms;
     let mut comparison = Comparison { scheduler, calls, books: Books::new(scheduler), begun: BTreeMap::new() };
-    let mut pauses = Pauses::new();
-    while !scheduler.shutdown.is_requested() {
-        let pause = match comparison.look().await {
-            Ok(()) => {
-                pauses = Pauses::new();
-                metrics::counter!("gream_scheduler_runs_total", "duty" => "compare_days").increment(1);
-                interval
-            }
-            Err(CompareError::Stopping) => return,
-            Err(error) => {
-                tracing::warn!(%error, "the comparison with Toss waits");
-                metrics::counter!("gream_comparisons_failed_total").increment(1);
-                pauses.next_pause().max(interval / 10)
-            }
-        };
-        scheduler.shutdown.sleep(pause).await;
+    let mut duty =
+        Duty::new(scheduler, DutyName::CompareDays, interval_ms).patient(Duration::from_millis(interval_ms) / 10);
+    while duty.begins() {
+        let looked = comparison.look().await;
+        if matches!(looked, Err(CompareError::Stopping)) {
+            return;
+        }
+        duty.ended(looked).await;
     }
 }
 
@@ -133,26 +127,27 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     /// Compares every day that is over and was not compared. The last day's trouble is told, once all had their turn.
-    async fn look(&mut self) -> Result<(), CompareError> {
+    async fn look(&mut self) -> Result<Done, CompareError> {
         let last = SeoulDay::of(self.now().plus_ms(-COMPARE_AFTER_MS)).before(1);
         let compared = self.books.compared_since(last.before(LOOK_BACK_DAYS)).await?;
-        let days = (0..LOOK_BACK_DAYS).rev().map(|days| last.before(days));
-        let due: Vec<SeoulDay> = days.filter(|day| !compared.contains(day)).collect();
+        let week = (0..LOOK_BACK_DAYS).rev().map(|days| last.before(days));
+        let due: Vec<SeoulDay> = week.filter(|day| !compared.contains(day)).collect();
         self.begun.retain(|day, _| due.contains(day));
-        let mut trouble = Ok(());
+        let (mut days, mut trouble) = (0, None);
         for day in due {
             match self.compare_day(day).await {
                 Ok(Counts { transactions, suspects, differences }) => {
                     tracing::info!(day = day.0, transactions, suspects, differences, "a day was compared with Toss");
+                    days += 1;
                 }
                 Err(error) if error.concerns_every_day() => return Err(error),
                 Err(error) => {
                     tracing::warn!(day = day.0, %error, "a day could not be compared with Toss");
-                    trouble = Err(error);
+                    trouble = Some(error);
                 }
             }
         }
-        trouble
+        trouble.map_or(Ok(Done::items(days)), Err)
     }
 
     async fn compare_day(&mut self, day: SeoulDay) -> Result<Counts, CompareError> {
