@@ -10,6 +10,7 @@ pub mod config;
 pub mod counters;
 pub mod database;
 pub mod halt;
+pub mod history;
 pub mod outcomes;
 pub mod pause;
 pub mod pictures;
