@@ -10,6 +10,7 @@ mod clean_up;
 mod compare_days;
 mod daily_prices;
 mod ended_sessions;
+mod old_history;
 mod old_webhooks;
 mod send;
 mod stale_bids;
