@@ -72,7 +72,7 @@ pub enum Task {
     },
     /// The whole life of a command, bid, order, payment, refund or user, on one screen.
     Trace {
-        /// A command's id, bid:N, order:N, refund:N, user:N or payment:ORDER_ID; a number alone where it is clear.
+        /// A command's id, bid:N, order:N, refund:N, user:N or `payment:ORDER_ID`; a number alone where it is clear.
         subject: operator::trace::Subject,
         /// Print JSON.
         #[arg(long)]

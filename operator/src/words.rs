@@ -1,5 +1,8 @@
 //! How values that are words or bytes look in JSON.
 
+#![allow(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "serde hands references of whole fields over")]
+
+use contracts::{CommandState, ResultCode};
 use serde::Serializer;
 use std::fmt::Display;
 
@@ -27,4 +30,14 @@ pub(crate) fn body<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, 
         Ok(json) => serde::Serialize::serialize(&json, serializer),
         Err(_) => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
     }
+}
+
+/// A state's word.
+pub(crate) fn state<S: Serializer>(state: &CommandState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
+}
+
+/// A result code's name.
+pub(crate) fn code<S: Serializer>(code: &ResultCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(code.name())
 }

@@ -6,6 +6,7 @@
 
 mod charges;
 mod days;
+mod dead_letters;
 mod deposits;
 mod fleet;
 mod hints;

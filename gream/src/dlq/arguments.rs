@@ -69,6 +69,9 @@ pub enum DlqTask {
         /// Who and why.
         #[command(flatten)]
         signature: Signature,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Bring discarded letters back to their dead-letter queue.
     Restore {

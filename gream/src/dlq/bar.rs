@@ -15,7 +15,7 @@ const STYLE: &str = "{msg} [{bar:32}] {pos}/{len}, {per_sec}, {elapsed}; Ctrl-C 
 /// Shows progress on standard error.
 pub(super) struct Bar {
     sender: watch::Sender<Progress>,
-    bar: Option<ProgressBar>,
+    drawn: Option<ProgressBar>,
     task: AbortHandle,
 }
 
@@ -28,7 +28,7 @@ impl Bar {
             bar.with_style(ProgressStyle::with_template(STYLE).unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         let task = tokio::spawn(draw(what, bar.clone(), progress)).abort_handle();
-        Self { sender, bar, task }
+        Self { sender, drawn: bar, task }
     }
 
     pub(super) fn sender(&self) -> &watch::Sender<Progress> {
@@ -37,7 +37,7 @@ impl Bar {
 
     pub(super) fn finish(self) {
         self.task.abort();
-        if let Some(bar) = self.bar {
+        if let Some(bar) = self.drawn {
             bar.finish_and_clear();
         }
     }

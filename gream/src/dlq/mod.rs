@@ -94,13 +94,13 @@ pub async fn run(task: DlqTask) -> Result<ExitCode, Failure> {
             let edited = desk.letters.edit(id, kind.map(contracts::Kind::as_str), &body, &actor).await?;
             tell(false, &edited, || show::edited(&edited))
         }
-        DlqTask::Discard { filter, signature } => {
+        DlqTask::Discard { filter, signature, json } => {
             let (filter, actor) = (desk.filter(filter, true)?, actor(&signature)?);
             let bar = Bar::new("discarding");
             let discarded = desk.letters.discard(&filter, &actor, bar.sender(), &desk.stop).await;
             bar.finish();
             let discarded = discarded?;
-            tell(false, &discarded, || show::discarded("discarded", &discarded))
+            tell(json, &discarded, || show::discarded("discarded", &discarded))
         }
         DlqTask::Restore { id, signature } => {
             let restored = desk.letters.restore(id, &actor(&signature)?).await?;

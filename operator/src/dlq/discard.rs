@@ -78,6 +78,15 @@ fn may_discard(letter: &Letter, facts: &Facts) -> Result<(), Refusal> {
     }
 }
 
+/// The columns of a discarded letter.
+struct KeptRow {
+    letter_key: Vec<u8>,
+    command_id: Option<Vec<u8>>,
+    role: String,
+    payload: Vec<u8>,
+    headers: String,
+}
+
 /// A letter, as it was kept.
 struct Kept {
     key: LetterKey,
@@ -230,21 +239,21 @@ impl DeadLetters {
 
     async fn kept(&self, id: LetterId) -> Result<Vec<Kept>, sqlx::Error> {
         // Two statements rather than one with OR: each has its index.
-        let rows: Vec<(Vec<u8>, Option<Vec<u8>>, String, Vec<u8>, String)> = match id {
-            LetterId::Command(command) => sqlx::query!(
+        let rows = match id {
+            LetterId::Command(command) => sqlx::query_as!(
+                KeptRow,
                 "SELECT letter_key, command_id, role, payload, headers FROM discarded_letters
                  WHERE command_id = ? LIMIT ?",
                 &command.bytes()[..],
                 RESTORED_MAX
             )
-            .map(|row| (row.letter_key, row.command_id, row.role, row.payload, row.headers))
             .fetch_all(&self.database)
             .await?,
-            LetterId::Key(key) => sqlx::query!(
+            LetterId::Key(key) => sqlx::query_as!(
+                KeptRow,
                 "SELECT letter_key, command_id, role, payload, headers FROM discarded_letters WHERE letter_key = ?",
                 &key.0[..]
             )
-            .map(|row| (row.letter_key, row.command_id, row.role, row.payload, row.headers))
             .fetch_all(&self.database)
             .await?,
         };
@@ -278,15 +287,13 @@ impl DeadLetters {
     }
 }
 
-fn read_kept(
-    (key, command, role, payload, headers): (Vec<u8>, Option<Vec<u8>>, String, Vec<u8>, String),
-) -> Result<Kept, sqlx::Error> {
+fn read_kept(row: KeptRow) -> Result<Kept, sqlx::Error> {
     Ok(Kept {
-        key: LetterKey(key.try_into().map_err(|_| facts::invalid("a letter's key is 8 bytes"))?),
-        command: command.as_deref().and_then(CommandId::from_slice),
-        role: facts::word(&role)?,
-        payload,
-        headers: serde_json::from_str(&headers).map_err(facts::invalid)?,
+        key: LetterKey(row.letter_key.try_into().map_err(|_| facts::invalid("a letter's key is 8 bytes"))?),
+        command: row.command_id.as_deref().and_then(CommandId::from_slice),
+        role: facts::word(&row.role)?,
+        payload: row.payload,
+        headers: serde_json::from_str(&row.headers).map_err(facts::invalid)?,
     })
 }
 
@@ -298,14 +305,14 @@ mod tests {
     };
     use contracts::{Envelope, Fingerprint, RefundId, UnixMs, UserId, Won};
 
-    fn row(state: CommandState) -> Option<Row> {
-        Some(Row { state, fingerprint: Fingerprint([0; 32]) })
+    fn row(state: CommandState) -> Row {
+        Row { state, fingerprint: Fingerprint([0; 32]) }
     }
 
     #[test]
     fn what_is_under_way_or_has_money_under_way_is_not_given_up() {
         let bid = letter(&buy("a").encode(), "out_of_attempts", "", 1);
-        let of = |state| may_discard(&bid, &Facts { row: row(state), ..Facts::default() });
+        let of = |state| may_discard(&bid, &Facts { row: Some(row(state)), ..Facts::default() });
         assert_eq!(of(CommandState::Suspended), Ok(()));
         assert_eq!(of(CommandState::Done), Ok(()), "a copy of what has ended");
         assert_eq!(of(CommandState::Retrying), Err(Refusal::UnderWay(CommandState::Retrying)));
@@ -332,7 +339,7 @@ mod tests {
                 is_key_spent: false,
                 confirm_by: None,
             };
-            may_discard(&confirm, &Facts { row: row(CommandState::Suspended), charge: Some(charge), ..Facts::default() })
+            may_discard(&confirm, &Facts { row: Some(row(CommandState::Suspended)), charge: Some(charge), ..Facts::default() })
         };
         assert_eq!(charge(payment::State::Confirming, true), Err(Refusal::ChargeOpen));
         assert_eq!(charge(payment::State::Confirming, false), Ok(()));
@@ -349,7 +356,7 @@ mod tests {
                 is_key_spent: false,
                 charge_left: Won(1),
             };
-            may_discard(&cancel, &Facts { row: row(CommandState::Suspended), leg: Some(leg), ..Facts::default() })
+            may_discard(&cancel, &Facts { row: Some(row(CommandState::Suspended)), leg: Some(leg), ..Facts::default() })
         };
         assert_eq!(leg(LegState::Executing), Err(Refusal::LegOpen));
         assert_eq!(leg(LegState::Paid), Ok(()));

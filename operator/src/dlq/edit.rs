@@ -104,17 +104,13 @@ fn stays_itself(old: &Command, new: &Command) -> Result<(), ReviseError> {
         ) => (a == b && key_a == key_b, "the order or payment key of its charge"),
         (Command::FollowPayment { order_id: a }, Command::FollowPayment { order_id: b }) => (a == b, "the order it follows"),
         (
-            Command::CancelCharge { refund: a, leg: leg_a },
-            Command::CancelCharge { refund: b, leg: leg_b },
-        ) => ((a, leg_a) == (b, leg_b), "the leg it pays"),
-        (
-            Command::ConfirmPayout { refund: a, leg: leg_a },
-            Command::ConfirmPayout { refund: b, leg: leg_b },
-        ) => ((a, leg_a) == (b, leg_b), "the leg it tells of"),
-        (
-            Command::FailPayout { refund: a, leg: leg_a, .. },
-            Command::FailPayout { refund: b, leg: leg_b, .. },
-        ) => ((a, leg_a) == (b, leg_b), "the leg it tells of"),
+            Command::CancelCharge { refund: a, leg: leg_a }
+            | Command::ConfirmPayout { refund: a, leg: leg_a }
+            | Command::FailPayout { refund: a, leg: leg_a, .. },
+            Command::CancelCharge { refund: b, leg: leg_b }
+            | Command::ConfirmPayout { refund: b, leg: leg_b }
+            | Command::FailPayout { refund: b, leg: leg_b, .. },
+        ) => ((a, leg_a) == (b, leg_b), "the leg it is about"),
         (
             Command::ApproveRefund { refund: a } | Command::RejectRefund { refund: a, .. },
             Command::ApproveRefund { refund: b } | Command::RejectRefund { refund: b, .. },

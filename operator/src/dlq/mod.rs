@@ -31,7 +31,7 @@ pub use queue::HELD_MAX;
 pub use replay::{DryRun, Predicted, Progress, Replayed};
 pub use select::{Filter, Group, group};
 
-pub(crate) use facts::{invalid, newest_revision, signed, word};
+pub(crate) use facts::{invalid, signed, word};
 
 use contracts::{CommandId, CommandState, PartitionCount, UnixMs, topology::Role};
 use platform::{

@@ -32,13 +32,13 @@ pub enum Prediction {
     /// It has ended: the inbox answers it, and nothing happens.
     AlreadyEnded {
         /// How.
-        #[serde(serialize_with = "state_word")]
+        #[serde(serialize_with = "words::state")]
         state: CommandState,
     },
     /// The rules would refuse it.
     WouldBeRejected {
         /// With which code.
-        #[serde(serialize_with = "code_name")]
+        #[serde(serialize_with = "words::code")]
         code: ResultCode,
         /// Why.
         why: String,
@@ -59,17 +59,9 @@ pub enum Prediction {
     /// Another delivery of it is under way, whose outcome it would share.
     UnderWay {
         /// Where that stands.
-        #[serde(serialize_with = "state_word")]
+        #[serde(serialize_with = "words::state")]
         state: CommandState,
     },
-}
-
-fn state_word<S: serde::Serializer>(state: &CommandState, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(state.as_str())
-}
-
-fn code_name<S: serde::Serializer>(code: &ResultCode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(code.name())
 }
 
 impl Prediction {
@@ -281,7 +273,8 @@ fn confirm(
     if is_first && facts.row.is_none() && envelope.valid_until.is_some_and(|until| now >= until) {
         return expired();
     }
-    if !is_first && !(row.state == payment::State::Confirming && row.is_this_commands) {
+    let is_ours = row.state == payment::State::Confirming && row.is_this_commands;
+    if !is_first && !is_ours {
         return rejected(ResultCode::PaymentNotFound, "the charge has ended, or another command is at it");
     }
     if !is_first && row.payment_key.as_deref() != Some(payment_key) {

@@ -20,10 +20,9 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// The letters of one queue, in our hands.
 pub(crate) struct Held {
-    _connection: Arc<ConsumingConnection>,
     subscription: Subscription,
-    /// Dropping it ends the channel.
-    _deliveries: Deliveries,
+    /// Without them the channel would end.
+    _kept_open: (Arc<ConsumingConnection>, Deliveries),
     last_tag: u64,
     /// Each with its delivery tag, oldest first.
     pub(crate) letters: Vec<(u64, Letter)>,
@@ -52,8 +51,7 @@ impl Held {
             letters.push((last_tag, Letter::read(role, headers, delivery.data)));
         }
         let unread = u64::from(depth).saturating_sub(letters.len() as u64);
-        let _connection = connection.clone();
-        Ok(Some(Self { _connection, subscription, _deliveries: deliveries, last_tag, letters, unread }))
+        Ok(Some(Self { subscription, _kept_open: (connection.clone(), deliveries), last_tag, letters, unread }))
     }
 
     /// Takes one off its queue, for good.

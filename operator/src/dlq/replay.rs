@@ -14,7 +14,7 @@ use super::{
 use contracts::{
     UnixMs,
     dead_letter::HEADER_ACTION,
-    topology::{REPLAY_QUEUE, Role},
+    topology::REPLAY_QUEUE,
 };
 use futures_util::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use lapin::types::AMQPValue;
@@ -23,7 +23,7 @@ use platform::{
     rabbitmq::{Message, Publisher},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// Letters on their way at a time.

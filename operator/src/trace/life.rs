@@ -56,7 +56,7 @@ pub(super) async fn read(database: &MySqlPool, id: CommandId) -> Result<Life, sq
     if let (true, Some(at)) = (life.state.is_final(), life.updated_at) {
         steps.push(step(at, life.state.as_str(), format!("{} {}", life.code.unwrap_or("unknown code"), life.data)));
     }
-    steps.sort_by(|a, b| a.at.cmp(&b.at));
+    steps.sort_by_key(|step| step.at);
     life.steps = steps;
     Ok(life)
 }

@@ -54,12 +54,11 @@ impl FromStr for Subject {
             Some(("refund", id)) => number(id).map(Self::Refund),
             Some(("user", id)) => number(id).map(Self::User),
             Some(("payment", id)) if is_order_id(id) => Ok(Self::Payment(id.to_owned())),
-            Some(_) => Err(wrong()),
             None if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => {
                 number(text).map(Self::Number)
             }
             None if is_order_id(text) => Ok(Self::Payment(text.to_owned())),
-            None => Err(wrong()),
+            _ => Err(wrong()),
         }
     }
 }

@@ -31,8 +31,8 @@ fn title(letter: &Letter, facts: &Facts) -> String {
     predict(letter, facts, partitions(), NOW).title()
 }
 
-fn in_state(state: CommandState) -> Option<Row> {
-    Some(Row { state, fingerprint: Fingerprint([0; 32]) })
+fn in_state(state: CommandState) -> Row {
+    Row { state, fingerprint: Fingerprint([0; 32]) }
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_charge_is_sent_under_its_key_looked_up_or_refused_as_the_worker_would() {
         confirm_by,
     };
     let told = |charge: Option<ChargeFacts>, confirm_by: UnixMs| {
-        title(&of(confirm(confirm_by), 0), &Facts { charge, row: in_state(CommandState::Suspended), ..known() })
+        title(&of(confirm(confirm_by), 0), &Facts { charge, row: Some(in_state(CommandState::Suspended)), ..known() })
     };
     let confirming = charge(payment::State::Confirming);
     assert_eq!(told(None, CONFIRM_BY), "would be rejected: PaymentNotFound");
@@ -125,7 +125,7 @@ fn a_cancel_is_looked_up_when_no_key_protects_it() {
         charge_left: Won(500),
     };
     let letter = of(Command::CancelCharge { refund: RefundId(1), leg: 1 }, 0);
-    let told = |leg| title(&letter, &Facts { leg, row: in_state(CommandState::Suspended), ..known() });
+    let told = |leg| title(&letter, &Facts { leg, row: Some(in_state(CommandState::Suspended)), ..known() });
     assert_eq!(told(Some(leg)), "would apply");
     assert_eq!(told(Some(LegFacts { key_since: NOW.plus_ms(-KEY_LIFETIME_MS), ..leg })), "needs a look-up at Toss");
     assert_eq!(told(Some(LegFacts { is_key_spent: true, ..leg })), "needs a look-up at Toss");
@@ -164,7 +164,7 @@ proptest! {
     #[test]
     fn what_has_ended_is_told_as_ended(state in 0_usize..3, points: Option<i64>, garbage: bool, age_ms in 0_i64..2_000_000) {
         let state = [CommandState::Done, CommandState::Rejected, CommandState::Discarded][state];
-        let facts = Facts { row: in_state(state), points: points.map(Won), ..known() };
+        let facts = Facts { row: Some(in_state(state)), points: points.map(Won), ..known() };
         let letter = if garbage { letter(b"x", "undecodable", "", 1) } else { of(buy("a").command, age_ms) };
         prop_assert_eq!(predict(&letter, &facts, partitions(), NOW), Prediction::AlreadyEnded { state });
     }
@@ -177,7 +177,7 @@ proptest! {
         let command = Command::ConfirmCharge {
             order_id: "order-1".into(), payment_key: "p".into(), amount: Won(1_000), confirm_by: NOW.plus_ms(claimed),
         };
-        let facts = Facts { charge: Some(row), row: in_state(CommandState::Suspended), ..known() };
+        let facts = Facts { charge: Some(row), row: Some(in_state(CommandState::Suspended)), ..known() };
         let sends = matches!(predict(&of(command, 0), &facts, partitions(), NOW), Prediction::WouldApply { .. });
         let is_open = if first { claimed > 0 } else { stored > 0 && !spent };
         prop_assert_eq!(sends, is_open);
