@@ -156,12 +156,11 @@ impl DeadLetters {
                 drop(others);
                 meant.truncate(run.left);
                 let is_done = meant.is_empty() || held.unread == 0;
-                if is_first {
-                    run.progress.send_modify(|progress| progress.selected += meant.len() as u64);
-                }
+                run.progress.send_modify(|progress| progress.selected = progress.replayed + meant.len() as u64);
+                run.pace.reset();
                 let sent = send(publisher, &held, meant, run).await;
                 held.give_back().await?;
-                if is_done && sent? == Sent::All {
+                if sent? == Sent::All && is_done {
                     break;
                 }
                 is_first = false;
