@@ -175,12 +175,6 @@ impl Subscription {
         self.within("basic.nack", self.channel.basic_nack(tag, options)).await
     }
 
-    /// Gives every message of this queue up to `tag` back that was not acked, in their old order.
-    pub async fn give_back_through(&self, tag: u64) -> Result<(), ConsumerError> {
-        let options = BasicNackOptions { multiple: true, requeue: true };
-        self.within("basic.nack", self.channel.basic_nack(tag, options)).await
-    }
-
     /// Closes the channel: whatever is unacked goes back to the queue in its old order, and another consumer's turn comes.
     pub async fn close(&self) -> Result<(), ConsumerError> {
         self.within("channel.close", self.channel.close(200, "given up".into())).await
