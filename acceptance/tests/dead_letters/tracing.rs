@@ -32,7 +32,7 @@ async fn a_trace_tells_attempts_letters_replays_and_what_was_booked() {
     assert!(failed.unwrap()["took_ms"].is_i64() && failed.unwrap()["detail"].as_str().unwrap().contains("picture_key"));
     let text = stage.ok(&["trace", &id]).await;
     println!("{text}");
-    assert!(text.contains("(action 1)") && text.contains("now: nowhere: it has ended"), "{text}");
+    assert!(text.contains("(action 1 by tester: the column is wider)") && text.contains("now: nowhere: it has ended"), "{text}");
 
     // By what commands led to.
     let market = &stage.market;
@@ -47,7 +47,7 @@ async fn a_trace_tells_attempts_letters_replays_and_what_was_booked() {
     }
     let bid = market.number("SELECT bid_id FROM bids WHERE side = 'buy'").await;
     let text = stage.ok(&["trace", &format!("bid:{bid}")]).await;
-    assert!(text.contains(&format!("traded as order {order}")) && text.contains("-900 on held of user 2"), "{text}");
+    assert!(text.contains(&format!("traded as order {order}")) && text.contains("-1000 on held of user 2"), "{text}");
     let unmet = stage.ok(&["trace", "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee"]).await;
     assert!(unmet.contains("accepted") && unmet.contains("no worker has met it"), "{unmet}");
     assert!(stage.refused(&["trace", "order:1"]).await.contains("not known here"));

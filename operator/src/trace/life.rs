@@ -52,7 +52,8 @@ pub(super) async fn read(database: &MySqlPool, id: CommandId) -> Result<Life, sq
         }
     };
     steps.extend(outbox);
-    steps.extend(life.accepted_at.map(|at| step(at, "accepted", life.kind.clone().unwrap_or_default())));
+    // What is booked bears the command's own time: of one instant this comes first.
+    steps.splice(0..0, life.accepted_at.map(|at| step(at, "accepted", life.kind.clone().unwrap_or_default())));
     if let (true, Some(at)) = (life.state.is_final(), life.updated_at) {
         steps.push(step(at, life.state.as_str(), format!("{} {}", life.code.unwrap_or("unknown code"), life.data)));
     }
@@ -103,8 +104,10 @@ fn step(at: UnixMs, what: &str, detail: String) -> Step {
 
 async fn history(database: &MySqlPool, id: CommandId) -> Result<Vec<Step>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT what, happened_at_ms, took_ms, attempt, seen_by, reason, detail, action_id FROM command_history
-         WHERE command_id = ? ORDER BY entry_id LIMIT ?",
+        r#"SELECT h.what, h.happened_at_ms, h.took_ms, h.attempt, h.seen_by, h.reason, h.detail, h.action_id,
+                  a.done_by AS "done_by?", a.why AS "why?"
+           FROM command_history h LEFT JOIN operator_actions a ON a.action_id = h.action_id
+           WHERE h.command_id = ? ORDER BY h.entry_id LIMIT ?"#,
         &id.bytes()[..],
         MAX_ROWS
     )
@@ -117,9 +120,13 @@ async fn history(database: &MySqlPool, id: CommandId) -> Result<Vec<Step>, sqlx:
             ("set_aside", _) => format!("dead letter: {}", row.reason.as_deref().unwrap_or("unknown")),
             (what, _) => what.to_owned(),
         },
-        detail: match row.action_id {
-            Some(action) => format!("{} (action {action})", row.detail),
-            None => row.detail,
+        detail: match (row.action_id, row.done_by) {
+            // Of an operator's own deed the detail is why.
+            (Some(action), Some(who)) if row.seen_by == who => format!("{} (action {action})", row.detail),
+            (Some(action), Some(who)) => {
+                format!("{} (action {action} by {who}: {})", row.detail, row.why.unwrap_or_default())
+            }
+            _ => row.detail,
         },
         took_ms: row.took_ms.map(i64::from),
         by: Some(row.seen_by),
