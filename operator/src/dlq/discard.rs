@@ -18,7 +18,7 @@ use platform::{
     Shutdown,
     database::within,
     history::{self, Happened, Note},
-    rabbitmq::Message,
+    rabbitmq::{Message, Subscription},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -128,7 +128,7 @@ impl DeadLetters {
             left -= meant.len();
             told.selected += meant.len() as u64;
             progress.send_modify(|progress| progress.selected = told.selected);
-            let result = self.discard_some(&held, &meant, actor, told, (progress, stop)).await;
+            let result = self.discard_some(&held.subscription, &meant, actor, told, (progress, stop)).await;
             held.give_back().await?;
             result?;
         }
@@ -137,7 +137,7 @@ impl DeadLetters {
 
     async fn discard_some(
         &self,
-        held: &Held,
+        queue: &Subscription,
         meant: &[(u64, Letter)],
         actor: &Actor,
         told: &mut Discarded,
@@ -154,7 +154,7 @@ impl DeadLetters {
             }
             self.keep(letter, actor, told.action).await?;
             platform::halt::point("dlq.discarded").await;
-            held.ack(*tag).await?;
+            queue.ack(*tag).await?;
             told.acted_on += 1;
             progress.send_modify(|progress| progress.replayed = told.acted_on);
         }

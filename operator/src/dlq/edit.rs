@@ -14,7 +14,7 @@ use lapin::types::AMQPValue;
 use platform::{
     database::within,
     history::{self, Happened, Note},
-    rabbitmq::{Message, Publisher},
+    rabbitmq::{Message, Publisher, Subscription},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -142,7 +142,7 @@ impl DeadLetters {
             Ok(action) => {
                 let made = self.make_revision(action, actor, command, (kind, body), &letters).await;
                 let result = match made {
-                    Ok(edited) => self.replace(publisher, &held, &letters, &edited).await.map(|()| edited),
+                    Ok(edited) => self.replace(publisher, &held.subscription, &letters, &edited).await.map(|()| edited),
                     Err(error) => Err(error),
                 };
                 self.end(action, (1, u64::from(result.is_ok())), &result).await;
@@ -207,7 +207,7 @@ impl DeadLetters {
     async fn replace(
         &self,
         publisher: &Publisher,
-        held: &super::Held,
+        queue: &Subscription,
         letters: &[(u64, Letter)],
         edited: &Edited,
     ) -> Result<(), DlqError> {
@@ -230,7 +230,7 @@ impl DeadLetters {
         };
         publisher.publish(message).await?;
         for (tag, _) in letters {
-            held.ack(*tag).await?;
+            queue.ack(*tag).await?;
         }
         Ok(())
     }

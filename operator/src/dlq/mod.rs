@@ -228,3 +228,37 @@ impl DeadLetters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use platform::Shutdown;
+    use tokio::sync::watch;
+
+    /// An HTTP handler may await what the command line does: never called, it need only compile.
+    #[expect(dead_code, reason = "the compiler is the test")]
+    fn every_action_can_be_awaited_on_any_thread(
+        letters: &DeadLetters,
+        (filter, actor, stop): (&Filter, &Actor, &Shutdown),
+        progress: &watch::Sender<Progress>,
+    ) {
+        fn sent<T: Send>(_: T) {}
+        let id = LetterId::Key(LetterKey([0; 8]));
+        sent(letters.list(filter));
+        sent(letters.show(id));
+        sent(letters.dry_run(filter));
+        sent(letters.replay(filter, actor, 1, progress, stop));
+        sent(letters.discard(filter, actor, progress, stop));
+        sent(letters.restore(id, actor));
+        sent(letters.edit(CommandId::derived(contracts::UserId(1), "a", "b"), None, &serde_json::Value::Null, actor));
+    }
+
+    #[test]
+    fn whoever_acts_says_who_and_why() {
+        assert!(matches!(Actor::new(" ", "why"), Err(DlqError::WithoutName)));
+        assert!(matches!(Actor::new("who", ""), Err(DlqError::WithoutReason)));
+        assert!(matches!(Actor::new("who", &"x".repeat(501)), Err(DlqError::WithoutReason)));
+        let actor = Actor::new(" who ", "why").unwrap();
+        assert_eq!((actor.who(), actor.why()), ("who", "why"));
+    }
+}

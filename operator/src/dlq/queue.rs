@@ -20,7 +20,8 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// The letters of one queue, in our hands.
 pub(crate) struct Held {
-    subscription: Subscription,
+    /// To ack them by. Lent out without the rest, which may be sent to another thread but not shared between two.
+    pub(crate) subscription: Subscription,
     /// Without them the channel would end.
     _kept_open: (Arc<ConsumingConnection>, Deliveries),
     /// Each with its delivery tag, oldest first.
@@ -49,11 +50,6 @@ impl Held {
         }
         let unread = u64::from(depth).saturating_sub(letters.len() as u64);
         Ok(Some(Self { subscription, _kept_open: (connection.clone(), deliveries), letters, unread }))
-    }
-
-    /// Takes one off its queue, for good.
-    pub(crate) async fn ack(&self, tag: u64) -> Result<(), DlqError> {
-        Ok(self.subscription.ack(tag).await?)
     }
 
     /// Gives back what was not acked.

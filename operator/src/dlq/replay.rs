@@ -20,7 +20,7 @@ use futures_util::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use lapin::types::AMQPValue;
 use platform::{
     Shutdown,
-    rabbitmq::{Message, Publisher},
+    rabbitmq::{Message, Publisher, Subscription},
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
@@ -158,7 +158,7 @@ impl DeadLetters {
                 let is_done = meant.is_empty() || held.unread == 0;
                 run.progress.send_modify(|progress| progress.selected = progress.replayed + meant.len() as u64);
                 run.pace.reset();
-                let sent = send(publisher, &held, meant, run).await;
+                let sent = send(publisher, &held.subscription, meant, run).await;
                 held.give_back().await?;
                 if sent? == Sent::All && is_done {
                     break;
@@ -182,7 +182,7 @@ enum Sent {
 /// its way is waited for.
 async fn send(
     publisher: &Publisher,
-    held: &Held,
+    queue: &Subscription,
     letters: Vec<(u64, Letter)>,
     run: &mut Run<'_>,
 ) -> Result<Sent, DlqError> {
@@ -208,7 +208,7 @@ async fn send(
             },
             _ = run.pace.tick(), if may_begin => {
                 if let Some((tag, letter)) = waiting.next() {
-                    flying.push(send_one(publisher, held, tag, letter, run.action));
+                    flying.push(send_one(publisher, queue, tag, letter, run.action));
                 }
             }
             else => break,
@@ -221,7 +221,13 @@ async fn send(
     }
 }
 
-async fn send_one(publisher: &Publisher, held: &Held, tag: u64, letter: Letter, action: i64) -> Result<(), DlqError> {
+async fn send_one(
+    publisher: &Publisher,
+    queue: &Subscription,
+    tag: u64,
+    letter: Letter,
+    action: i64,
+) -> Result<(), DlqError> {
     let mut headers = to_headers(&letter.headers);
     headers.insert(HEADER_ACTION.into(), AMQPValue::LongLongInt(action));
     let message = Message {
@@ -234,5 +240,5 @@ async fn send_one(publisher: &Publisher, held: &Held, tag: u64, letter: Letter, 
         mandatory: true,
     };
     publisher.publish(message).await?;
-    held.ack(tag).await
+    Ok(queue.ack(tag).await?)
 }
