@@ -11,6 +11,7 @@
 )]
 
 pub mod broker;
+pub mod command_line;
 pub mod commands;
 pub mod kakao;
 pub mod market;

@@ -112,6 +112,11 @@ impl Process {
     /// SIGTERM; its exit code, if it ended within `patience`.
     pub async fn terminate(&mut self, patience: Duration) -> Option<i32> {
         self.signal("TERM");
+        self.ended(patience).await
+    }
+
+    /// Its exit code, if it ends within `patience`.
+    pub async fn ended(&mut self, patience: Duration) -> Option<i32> {
         let child = &mut self.child;
         let ended = std::cell::RefCell::new(child);
         within(patience, &format!("`gream {}` ends", self.what), || async {

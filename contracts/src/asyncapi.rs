@@ -8,7 +8,7 @@ use crate::{
     command::{Command, Picture, Side},
     dead_letter::{
         DeadLetterReason, HEADER_ATTEMPTS, HEADER_COMMAND_ID, HEADER_ERROR, HEADER_FIRST_FAILED_AT,
-        HEADER_LAST_FAILED_AT, HEADER_NEXT, HEADER_ORIGIN, HEADER_REASON,
+        HEADER_LAST_FAILED_AT, HEADER_NEXT, HEADER_ORIGIN, HEADER_REASON, HEADER_REPLAYS, HEADER_REVISION,
     },
     envelope::Envelope,
     event::{Caused, Event},
@@ -197,6 +197,8 @@ fn dead_letter_headers() -> Value {
             HEADER_FIRST_FAILED_AT: number("Unix milliseconds."),
             HEADER_LAST_FAILED_AT: number("Unix milliseconds."),
             HEADER_COMMAND_ID: text("The command's id, where it could be read."),
+            HEADER_REPLAYS: number("How often it was replayed."),
+            HEADER_REVISION: number("Which revision of the payload it carries, where an operator has edited it."),
         },
     })
 }

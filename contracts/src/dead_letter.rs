@@ -18,6 +18,17 @@ pub const HEADER_FIRST_FAILED_AT: &str = "x-gream-first-failed-at-ms";
 pub const HEADER_LAST_FAILED_AT: &str = "x-gream-last-failed-at-ms";
 /// The command's id, where it could be read.
 pub const HEADER_COMMAND_ID: &str = "x-gream-command-id";
+/// How often the message was replayed, for people.
+pub const HEADER_REPLAYS: &str = "x-gream-replays";
+/// Which of the operators' actions sent it to the queue `replay`; none when it was moved in the RabbitMQ page.
+pub const HEADER_ACTION: &str = "x-gream-action";
+/// Which revision of the payload it carries, where an operator has edited it.
+pub const HEADER_REVISION: &str = "x-gream-revision";
+
+/// A dead letter that a person discarded can be brought back for so long; until then its picture is kept too.
+pub const DISCARDED_KEPT_MS: i64 = 30 * 86_400_000;
+/// What went wrong with a command is remembered for so long: as long as its row.
+pub const HISTORY_KEPT_MS: i64 = 45 * 86_400_000;
 
 /// Why a message was set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

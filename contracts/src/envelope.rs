@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 /// The envelope version that this build writes and understands.
 pub const ENVELOPE_VERSION: u32 = 1;
+
 /// SHA-256 over what was asked: the same id with another fingerprint is another request under a used key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
@@ -174,6 +175,11 @@ pub enum Undecodable {
         /// The command's id.
         id: Option<CommandId>,
     },
+}
+
+/// The id in a message body, whatever else can be made of it.
+pub fn id_of(body: &[u8]) -> Option<CommandId> {
+    Envelope::decode(body).map_or_else(|error| error.id(), |envelope| Some(envelope.id))
 }
 
 impl Undecodable {

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::dlq::arguments::DlqTask;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -71,6 +72,20 @@ pub enum Task {
         /// RabbitMQ's management page, such as <http://user:password@127.0.0.1:15672>; without it, `monitor.rabbitmq_page`.
         #[arg(long, env = "GREAM_RABBITMQ_PAGE", hide_env_values = true)]
         rabbitmq_page: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Dead letters: list, show, replay, edit, discard, restore.
+    Dlq {
+        /// What to do with them.
+        #[command(subcommand)]
+        task: DlqTask,
+    },
+    /// The whole life of a command, bid, order, payment, refund or user, on one screen.
+    Trace {
+        /// A command's id, bid:N, order:N, refund:N, user:N or `payment:ORDER_ID`; a number alone where it is clear.
+        subject: operator::trace::Subject,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -228,7 +243,7 @@ impl WorkerRole {
 }
 
 /// Milliseconds of `90s`, `15m`, `12h` or `8d`.
-fn duration_ms(text: &str) -> Result<i64, String> {
+pub fn duration_ms(text: &str) -> Result<i64, String> {
     let wrong = || format!("{text:?} is no duration: write a whole number and s, m, h or d, such as 8d");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let unit_ms: i64 = match unit {

@@ -1,6 +1,7 @@
 //! The one binary: parsing and wiring only. `gream help` lists what it can do.
 
 mod arguments;
+mod dlq;
 mod market_day;
 mod processes;
 mod status;
@@ -44,6 +45,8 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Task::Audit { sources, limit_s, json } => tasks::audit(&sources, Duration::from_secs(limit_s), json).await,
         Task::Status { rabbitmq_page, json } => status::show(rabbitmq_page.as_deref(), json).await,
+        Task::Dlq { task } => dlq::run(task).await,
+        Task::Trace { subject, json } => dlq::trace(&subject, json).await,
         Task::Breaker { task } => tasks::breaker(task.as_ref()).await,
         Task::Load(arguments) => market_day::play(arguments).await,
         Task::Charge { api, sandbox, amount } => market_day::charge(&api, &sandbox, amount).await,

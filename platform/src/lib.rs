@@ -11,6 +11,7 @@ pub mod counters;
 pub mod database;
 pub mod gauges;
 pub mod halt;
+pub mod history;
 pub mod outcomes;
 pub mod pause;
 pub mod pictures;

@@ -22,10 +22,11 @@ async fn picture(market: &Market, name: &str, state: Option<&str>, age: Duration
     if let Some(state) = state {
         sqlx::query(
             "INSERT INTO commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, accepted_at_ms, \
-             updated_at_ms) VALUES (?, 'place_sell_bid', 1, REPEAT('0', 32), ?, 0, '{}', 1, 1, 1)",
+             updated_at_ms) VALUES (?, 'place_sell_bid', 1, REPEAT('0', 32), ?, 0, '{}', 1, 1, ?)",
         )
         .bind(command.bytes().to_vec())
         .bind(state)
+        .bind(market.now().plus_ms(-i64::try_from(age.as_millis()).unwrap()).0)
         .execute(&market.database)
         .await
         .unwrap();
@@ -74,11 +75,12 @@ async fn pictures_go_when_nobody_needs_them_and_stay_while_a_command_may() {
         picture(&market, "a dead letter", Some("suspended"), 400 * DAY).await,
         picture(&market, "under way", Some("executing"), 400 * DAY).await,
         picture(&market, "on its queue", None, 44 * DAY).await,
+        picture(&market, "given up, which can be undone", Some("discarded"), 29 * DAY).await,
     ];
     let unneeded = [
         path_of(&market, of_bid("cancelled")).await,
         picture(&market, "refused", Some("rejected"), Duration::ZERO).await,
-        picture(&market, "given up", Some("discarded"), Duration::ZERO).await,
+        picture(&market, "given up", Some("discarded"), 31 * DAY).await,
         picture(&market, "never accepted", None, 46 * DAY).await,
     ];
     let files = || walk(&market.folder().join("pictures/gifticons"));

@@ -11,7 +11,7 @@ pub const ROWS: u64 = 20_000;
 pub type Tables = BTreeMap<String, u64>;
 
 /// `n` runs from 0; ids are a million and more, so that they are nobody else's.
-const TABLES: [(&str, &str); 25] = [
+const TABLES: [(&str, &str); 29] = [
     (
         "users (user_id, login_id, nickname, role, provider, created_at_ms)",
         "1000000 + n, CONCAT('crowd', n), CONCAT('crowd', n), 'user', 'local', n",
@@ -90,6 +90,19 @@ const TABLES: [(&str, &str); 25] = [
     ),
     ("compared_days (seoul_day, transactions, suspects, differences, compared_at_ms)", "n, 0, 0, 0, n"),
     ("account_reveals (refund_id, leg_no, administrator_id, revealed_at_ms)", "1000000 + n, 1, 1000000 + n % 5000, n"),
+    (
+        "command_history (command_id, what, happened_at_ms, seen_by, detail)",
+        "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 'failed', n, 'crowd', ''",
+    ),
+    ("operator_actions (what, done_by, why, selection, begun_at_ms)", "'replay', 'crowd', '', '{}', n"),
+    (
+        "command_revisions (command_id, revision, fingerprint, payload, payload_before, action_id, made_at_ms)",
+        "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 1, REPEAT('0', 32), '', '', n, n",
+    ),
+    (
+        "discarded_letters (letter_key, command_id, role, payload, headers, action_id, discarded_at_ms, keep_until_ms)",
+        "UNHEX(LPAD(HEX(1000000 + n), 16, '0')), UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 'bid', '', '{}', n, n, n",
+    ),
     (
         "outbox (outbox_id, exchange_name, routing_key, payload, created_at_ms)",
         "1000000 + n, 'gream.events', '', '{}', n",

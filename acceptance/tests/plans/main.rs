@@ -60,7 +60,7 @@ const MUST_RUN: [&str; 29] = [
     "INSERT INTO barcode_claims",
     "UPDATE barcode_claims SET gifticon_id",
     "INSERT INTO gifticon_reveals",
-    "SELECT command_id, state FROM commands WHERE command_id IN",
+    "SELECT command_id, state, updated_at_ms FROM commands WHERE command_id IN",
     "FROM gifticons g LEFT JOIN bids b ON b.bid_id = g.bid_id WHERE g.command_id IN",
     "UPDATE gifticons SET picture_swept_at_ms",
     "ON DUPLICATE KEY UPDATE available",

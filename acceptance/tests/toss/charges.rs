@@ -155,7 +155,7 @@ async fn past_its_window_a_charge_is_only_looked_up() {
 
 /// A charge of 1,000 that was taken and is suspended: Toss took the money, said nothing of it, and was not to be asked
 /// either, for longer than the window. It still is not to be asked.
-async fn suspended(test: &str) -> (Stage, UserId, Envelope, Process) {
+pub async fn suspended(test: &str) -> (Stage, UserId, Envelope, Process) {
     let mut stage = Stage::new(test).await;
     stage.market.set("GREAM__PAYMENT_WORKER__LADDER_MS", "100,200");
     let user = stage.market.user(1, 0).await;

@@ -7,6 +7,7 @@
 mod before_credit;
 mod charges;
 mod days;
+mod dead_letters;
 mod deposits;
 mod fleet;
 mod hints;

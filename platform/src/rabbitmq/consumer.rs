@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt, stream};
 use lapin::{
     Channel, Connection, Consumer,
     message::Delivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions},
     types::FieldTable,
 };
 use std::{
@@ -76,6 +76,19 @@ impl ConsumingConnection {
     /// Whether it still stands, as far as lapin knows.
     pub fn is_connected(&self) -> bool {
         self.connection.status().connected()
+    }
+
+    /// How many messages of `queue` are in nobody's hands.
+    pub async fn depth(&self, queue: &str) -> Result<u32, ConsumerError> {
+        let ask = async {
+            // On a channel of its own, which a queue that does not exist closes.
+            let channel = self.connection.create_channel().await?;
+            let options = QueueDeclareOptions { passive: true, ..Default::default() };
+            let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+            channel.close(200, "asked".into()).await?;
+            Ok::<_, lapin::Error>(declared.message_count())
+        };
+        Ok(tokio::time::timeout(self.limit, ask).await.map_err(|_| ConsumerError::TimedOut("queue.declare"))??)
     }
 
     /// Consumes `queue`, with at most `prefetch` unacked messages.

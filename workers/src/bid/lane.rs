@@ -16,6 +16,7 @@ use contracts::{
 };
 use futures_util::{FutureExt, StreamExt, stream::SelectAll};
 use platform::{
+    history::{self, Happened, Note},
     pause::Pauses,
     rabbitmq::{ConsumerError, ConsumingConnection, Delivered, Deliveries, Failure, PublishError, Subscription},
 };
@@ -254,6 +255,7 @@ impl Lane {
             if part.is_empty() {
                 continue;
             }
+            let started = Instant::now();
             match self.carry_out(life, part).await {
                 Ok(outcomes) => {
                     let told = part.iter().zip(outcomes);
@@ -271,7 +273,10 @@ impl Lane {
                     waiting.push(second);
                     waiting.push(first);
                 }
-                Err(BatchError::Defect(error)) => self.attempt_alone(life, part[0], error, answers).await?,
+                Err(BatchError::Defect(error)) => {
+                    self.note_failure(part[0].1, 1, &error, started).await;
+                    self.attempt_alone(life, part[0], error, answers).await?;
+                }
             }
         }
         Ok(())
@@ -309,6 +314,7 @@ impl Lane {
         let max_attempts = self.worker.config.bid_worker.max_attempts;
         for attempt in 2..=max_attempts {
             tracing::warn!(command = %envelope.id, attempt, error, "a command failed alone; trying it again");
+            let started = Instant::now();
             match self.carry_out(life, &[(taken, envelope)]).await {
                 Ok(outcomes) => {
                     answers.extend(
@@ -317,12 +323,27 @@ impl Lane {
                     return Ok(());
                 }
                 Err(BatchError::Away(error) | BatchError::Contention(error)) => return Err(error.into()),
-                Err(BatchError::Defect(again)) => error = again,
+                Err(BatchError::Defect(again)) => {
+                    self.note_failure(envelope, attempt, &again, started).await;
+                    error = again;
+                }
             }
         }
         let counted = u32::from(life.counted.contains(&envelope.id));
         let verdict = Verdict { reason: DeadLetterReason::OutOfAttempts, error, attempts: max_attempts, counted };
         self.set_aside(life, taken, Some(envelope), verdict).await
+    }
+
+    async fn note_failure(&self, envelope: &Envelope, attempt: u32, error: &str, started: Instant) {
+        let now = self.worker.clock.now();
+        let note = Note::new(envelope.id, Happened::Failed, now, &self.worker.name, error);
+        self.note(&Note { took: Some(started.elapsed()), attempt: Some(attempt), ..note }).await;
+    }
+
+    /// Over the pool: whatever becomes of it, the lane's own connection is none the worse.
+    async fn note(&self, note: &Note<'_>) {
+        let limit = Duration::from_millis(self.worker.config.database.statement_timeout_ms);
+        history::try_write(&self.worker.database, limit, note).await;
     }
 
     /// Counts an attempt of a command that seems to end its workers; sets it aside when there were too many.
@@ -363,6 +384,10 @@ impl Lane {
             .publisher
             .dead_letter(Role::Bid, &taken.delivered.queue, &taken.delivered.delivery, &failure)
             .await?;
+        if let Some(id) = command {
+            let note = Note::new(id, Happened::SetAside, now, &self.worker.name, &failure.error);
+            self.note(&Note { attempt: Some(attempts), reason: Some(reason), ..note }).await;
+        }
         Ok(())
     }
 

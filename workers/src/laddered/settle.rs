@@ -15,9 +15,13 @@ use lapin::{
 };
 use platform::{
     halt,
+    history::{self, Happened, Note},
     rabbitmq::{Delivered, Failure, Message, Subscription, header_number, header_text},
 };
-use std::panic::AssertUnwindSafe;
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 /// Longest error text in a header.
 const MAX_ERROR_CHARS: usize = 500;
@@ -61,6 +65,7 @@ impl<H: CarryOut> Crew<H> {
 
     async fn carry_out(&self, delivery: &Delivery, envelope: &Envelope) -> Result<(), LifeError> {
         // The code is ours, but a panic in it must not take the crew down with it: it is one command's defect.
+        let started = Instant::now();
         let ending = match AssertUnwindSafe(self.handler.carry_out(envelope)).catch_unwind().await {
             Ok(Ok(ending)) => ending,
             Ok(Err(Fault::Away(error))) => return Err(LifeError::Database(error)),
@@ -80,6 +85,7 @@ impl<H: CarryOut> Crew<H> {
             }
             Ending::Again { error, window } => {
                 let failed = Failed { attempts: attempts.saturating_add(1), error, at: self.now() };
+                self.note_failure(envelope, &failed, started).await;
                 match retry::next(failed.attempts, &self.ladder_ms, failed.at, window) {
                     Retry::After { step_ms } => self.send_along(delivery, envelope, step_ms, failed).await?,
                     Retry::GiveUp => {
@@ -89,6 +95,7 @@ impl<H: CarryOut> Crew<H> {
             }
             Ending::Person { error } => {
                 let failed = Failed { attempts: attempts.saturating_add(1), error, at: self.now() };
+                self.note_failure(envelope, &failed, started).await;
                 self.set_aside(delivery, Ok(envelope), DeadLetterReason::NeedsAPerson, failed).await?;
             }
         }
@@ -176,7 +183,21 @@ impl<H: CarryOut> Crew<H> {
         let failure = Failure { reason, error: failed.error, attempts: failed.attempts, at: failed.at, command };
         let dead_letter = self.foundation.publisher.dead_letter(H::ROLE, H::ROLE.as_str(), delivery, &failure);
         halt::around("laddered.set_aside", dead_letter).await?;
+        if let Some(id) = command {
+            let note = Note::new(id, Happened::SetAside, failure.at, &self.foundation.name, &failure.error);
+            self.note(&Note { attempt: Some(failure.attempts), reason: Some(reason), ..note }).await;
+        }
         Ok(())
+    }
+
+    async fn note_failure(&self, envelope: &Envelope, failed: &Failed, started: Instant) {
+        let note = Note::new(envelope.id, Happened::Failed, failed.at, &self.foundation.name, &failed.error);
+        self.note(&Note { took: Some(started.elapsed()), attempt: Some(failed.attempts), ..note }).await;
+    }
+
+    async fn note(&self, note: &Note<'_>) {
+        let limit = Duration::from_millis(self.foundation.config.database.statement_timeout_ms);
+        history::try_write(&self.foundation.database, limit, note).await;
     }
 
     fn now(&self) -> UnixMs {

@@ -35,11 +35,15 @@ pub enum DutyName {
     EndedSessions,
     /// Deletes old webhooks.
     OldWebhooks,
+    /// Deletes what is too old to be traced.
+    OldHistory,
+    /// Deletes discarded letters whose time to be restored is over.
+    DiscardedLetters,
 }
 
 impl DutyName {
     /// Every duty.
-    pub const ALL: [DutyName; 7] = [
+    pub const ALL: [DutyName; 9] = [
         DutyName::StaleBids,
         DutyName::DailyPrices,
         DutyName::UnneededPictures,
@@ -47,6 +51,8 @@ impl DutyName {
         DutyName::CompareDays,
         DutyName::EndedSessions,
         DutyName::OldWebhooks,
+        DutyName::OldHistory,
+        DutyName::DiscardedLetters,
     ];
 
     /// As in metrics and rows.
@@ -59,6 +65,8 @@ impl DutyName {
             DutyName::CompareDays => "compare_days",
             DutyName::EndedSessions => "ended_sessions",
             DutyName::OldWebhooks => "old_webhooks",
+            DutyName::OldHistory => "old_history",
+            DutyName::DiscardedLetters => "discarded_letters",
         }
     }
 }

@@ -12,6 +12,7 @@ mod compare_days;
 mod daily_prices;
 mod duty;
 mod ended_sessions;
+mod old_history;
 mod old_webhooks;
 mod send;
 mod stale_bids;

@@ -5,6 +5,7 @@
 //! the gifticon's command     names this picture      then
 //! has no row                 –                       kept, until no message of that age can be carried out any more
 //! has not ended, suspended   –                       kept: it, or its dead letter, may still need it
+//! discarded lately           –                       kept: that can be undone
 //! ended                      no                      destroyed
 //! ended                      yes: sold, or open      kept
 //! ended                      yes: cancelled, expired destroyed, and marked so
@@ -25,7 +26,7 @@ use super::{
     Scheduler,
     duty::{Done, Duty, DutyName},
 };
-use contracts::{CommandId, CommandState, UnixMs};
+use contracts::{CommandId, CommandState, UnixMs, dead_letter::DISCARDED_KEPT_MS};
 use futures_util::TryStreamExt;
 use platform::{
     Clock,
@@ -164,19 +165,24 @@ impl Known {
         }
         if !commands.is_empty() {
             // Gifticons last: whoever has ended by then has brought what they bring.
-            within(limit, known.read_commands(&scheduler.database, &commands)).await?;
+            within(limit, known.read_commands(&scheduler.database, &commands, scheduler.clock.now())).await?;
             within(limit, known.read_gifticons(&scheduler.database, &commands)).await?;
         }
         Ok(known)
     }
 
-    async fn read_commands(&mut self, database: &MySqlPool, commands: &BTreeSet<CommandId>) -> Result<(), sqlx::Error> {
-        let mut read = QueryBuilder::new("SELECT command_id, state FROM commands WHERE command_id IN (");
+    async fn read_commands(
+        &mut self,
+        database: &MySqlPool,
+        commands: &BTreeSet<CommandId>,
+        now: UnixMs,
+    ) -> Result<(), sqlx::Error> {
+        let mut read = QueryBuilder::new("SELECT command_id, state, updated_at_ms FROM commands WHERE command_id IN (");
         list(&mut read, commands);
-        let rows: Vec<(Vec<u8>, String)> = read.build_query_as().persistent(false).fetch_all(database).await?;
-        for (id, state) in rows {
+        let rows: Vec<(Vec<u8>, String, i64)> = read.build_query_as().persistent(false).fetch_all(database).await?;
+        for (id, state, updated_at) in rows {
             // A state that this build does not know is no end.
-            let ended = state.parse().is_ok_and(CommandState::is_final);
+            let ended = state.parse().is_ok_and(|state| has_ended(state, UnixMs(updated_at), now));
             self.ended.extend(CommandId::from_slice(&id).map(|id| (id, ended)));
         }
         Ok(())
@@ -250,6 +256,11 @@ impl Known {
     }
 }
 
+/// Whether nothing brings it back any more.
+fn has_ended(state: CommandState, since: UnixMs, now: UnixMs) -> bool {
+    state.is_final() && (state != CommandState::Discarded || now.ms_since(since) > DISCARDED_KEPT_MS)
+}
+
 fn list(query: &mut QueryBuilder<sqlx::MySql>, commands: &BTreeSet<CommandId>) {
     let mut ids = query.separated(", ");
     for command in commands {
@@ -265,6 +276,15 @@ mod tests {
     use platform::pictures::{gifticon_key, product_key};
 
     const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+    #[test]
+    fn what_was_discarded_lately_may_come_back() {
+        let since = NOW.plus_ms(-DISCARDED_KEPT_MS);
+        assert!(!has_ended(CommandState::Discarded, since, NOW));
+        assert!(has_ended(CommandState::Discarded, since, NOW.plus_ms(1)));
+        assert!(has_ended(CommandState::Rejected, NOW, NOW));
+        assert!(!has_ended(CommandState::Suspended, UnixMs(0), NOW));
+    }
 
     fn command(key: &str) -> CommandId {
         CommandId::derived(UserId(1), "sell", key)
