@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, key_of, order_of, request_refund};
 use acceptance::commands::envelope;
-use contracts::{Command, CommandId, Envelope, RefundId, UserId};
+use contracts::{Command, Envelope, RefundId, UserId};
 use rand::{Rng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
@@ -119,16 +119,6 @@ impl<'a> Crowd<'a> {
         // The weather is as bad for them; what came of it stands in the journal.
         let _ = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": amount})).send().await;
         self.done_outside.insert(order_of(charge).to_owned());
-    }
-
-    /// How many charges were found given back in part when they were credited.
-    pub(super) async fn followed_from_the_credit(&self) -> u64 {
-        let mut found = 0;
-        for order in &self.done_outside {
-            let follow = CommandId::derived(UserId::SYSTEM, "follow_credited", order);
-            found += u64::from(!self.stage.state_of(follow).await.is_empty());
-        }
-        found
     }
 
     /// Approves most refunds and rejects some; transfers payouts, or cannot. At last (`finally`) nothing waits any more.

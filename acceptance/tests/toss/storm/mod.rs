@@ -114,7 +114,6 @@ async fn a_storm_loses_nothing_doubles_nothing_and_leaves_nothing_stuck() {
     paths.dead_letters(&clean::up(&stage, &mut crowd).await);
     paths.webhooks(&weather::webhooks(&stage).await);
     paths.count("a key was sent again, and its answer repeated", stage.calls("replayed").await);
-    paths.count("others gave a part back before the credit", crowd.followed_from_the_credit().await);
     paths.count("a worker was killed", victims.kills);
     paths.count("a worker was killed while commands were carried out", victims.amid_calls);
     paths.of_books(&stage).await;

@@ -113,6 +113,11 @@ impl Paths {
                 "a charge was given back whole before it was credited",
                 "SELECT COUNT(*) FROM payments WHERE failure_code = 'CANCELED'",
             ),
+            (
+                "others gave a part back before the credit",
+                "SELECT COUNT(DISTINCT credit.command_id) FROM ledger_entries credit JOIN ledger_entries reversal \
+                 ON reversal.command_id = credit.command_id WHERE credit.reason = 'charge' AND reversal.reason = 'reversal'",
+            ),
             ("a webhook came", "SELECT COUNT(*) FROM toss_webhooks"),
             ("a debt was made", "SELECT COUNT(*) FROM receivables"),
             (
