@@ -1,6 +1,5 @@
 //! The long-running processes: what each one is made of, and how it starts and stops.
 
-use crate::arguments::WorkerRole;
 use contracts::{PartitionCount, topology::Role};
 use platform::{
     Clock, Config, Shutdown,
@@ -10,6 +9,7 @@ use platform::{
     outcomes::OutcomePublisher,
     pictures::{self, HomeError, PictureStore},
     rabbitmq::{Publisher, announce_dead_letters},
+    role_limits::{TurnedLimits, WorkerRole},
 };
 use sqlx::MySqlPool;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -138,7 +138,7 @@ async fn wait_for_installation(
 
 /// `gream worker …`
 pub async fn worker(roles: &[WorkerRole]) -> Result<ExitCode, Failure> {
-    let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+    let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     let foundation = Foundation::lay(&names.join("+")).await?;
     let listen = admin::serve(foundation.config.admin.listen, foundation.checks(), &foundation.shutdown).await?;
     tracing::info!(roles = names.join(" "), admin = %listen, name = foundation.name, "worker started");
@@ -155,11 +155,13 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
     let (config, clock, database) = (config.clone(), clock.clone(), database.clone());
     let (publisher, name, outcomes, partitions) = (publisher.clone(), name.clone(), outcomes.clone(), *partitions);
     let stop = shutdown.clone();
-    show_role(role.name());
+    show_role(role.as_str());
+    let statement_limit = Duration::from_millis(config.database.statement_timeout_ms);
+    let limits = TurnedLimits::watch(role, database.clone(), statement_limit, shutdown);
     match role {
         WorkerRole::Bid => {
             announce_dead_letters(Role::Bid);
-            let worker = workers::bid::BidWorker { config, clock, database, publisher, outcomes, shutdown: stop, name };
+            let worker = workers::bid::BidWorker { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
             shutdown.spawn(worker.run(partitions));
         }
         WorkerRole::Relay => {
@@ -170,23 +172,23 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
                 shutdown: stop.clone(),
             };
             shutdown.spawn(monitor.run());
-            let relay = workers::relay::Relay { config, clock, database, publisher, shutdown: stop, name };
+            let relay = workers::relay::Relay { config, clock, database, publisher, limits, shutdown: stop, name };
             shutdown.spawn(relay.run(partitions));
         }
         WorkerRole::Scheduler => {
             let pictures = PictureStore::open(&config.pictures)?;
             let scheduler =
-                workers::scheduler::Scheduler { config, clock, database, publisher, pictures, shutdown: stop, name };
+                workers::scheduler::Scheduler { config, clock, database, publisher, pictures, limits, shutdown: stop, name };
             shutdown.spawn(scheduler.run(partitions));
         }
         WorkerRole::Payment => {
             announce_dead_letters(Role::Payment);
-            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, shutdown: stop, name };
+            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
             shutdown.spawn(workers::payment::PaymentWorker::new(foundation)?.run());
         }
         WorkerRole::Refund => {
             announce_dead_letters(Role::Refund);
-            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, shutdown: stop, name };
+            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
             shutdown.spawn(workers::refund::RefundWorker::new(foundation)?.run());
         }
     }

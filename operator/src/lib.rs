@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod dlq;
+pub mod limits;
 pub mod moment;
 pub mod report;
 mod status;

@@ -16,6 +16,7 @@ pub mod outcomes;
 pub mod pause;
 pub mod pictures;
 pub mod rabbitmq;
+pub mod role_limits;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;

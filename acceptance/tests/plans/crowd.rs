@@ -96,7 +96,8 @@ const TABLES: [(&str, &str); 29] = [
     ),
     ("operator_actions (what, done_by, why, selection, begun_at_ms)", "'replay', 'crowd', '', '{}', n"),
     (
-        "command_revisions (command_id, revision, fingerprint, payload, payload_before, action_id, made_at_ms)",
+        "command_revisions (command_id, revision, fingerprint, fingerprint_before, payload, payload_before, action_id, \
+         made_at_ms)",
         "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 1, REPEAT('0', 32), '', '', n, n",
     ),
     (

@@ -6,7 +6,7 @@
 
 use super::{Actor, DeadLetters, DlqError, Letter, LetterId, facts, queue::to_headers};
 use contracts::{
-    Command, CommandId, CommandState, Envelope, PartitionCount, UnixMs, UserId,
+    Command, CommandId, CommandState, Envelope, Fingerprint, PartitionCount, UnixMs, UserId,
     dead_letter::{HEADER_COMMAND_ID, HEADER_ORIGIN, HEADER_REVISION},
     topology::{DEAD_EXCHANGE, Role, origin, routing_key},
 };
@@ -92,6 +92,12 @@ fn kept(loose: &Value) -> Option<Kept> {
     })
 }
 
+/// What whoever sent the old body was told that they had asked, where that can be read.
+fn fingerprint_of(body: &[u8]) -> Option<Fingerprint> {
+    let loose: Value = serde_json::from_slice(body).ok()?;
+    loose["fingerprint"].as_str()?.parse().ok()
+}
+
 /// Money that may be under way at Toss belongs to this command: it may not be pointed at other money.
 fn stays_itself(old: &Command, new: &Command) -> Result<(), ReviseError> {
     if old.kind() != new.kind() {
@@ -170,6 +176,7 @@ impl DeadLetters {
         let envelope = revise(&before, kind, body, self.partitions)?;
         let revision = newest.map_or(1, |(number, _)| number + 1);
         let payload = String::from_utf8(envelope.encode()).map_err(facts::invalid)?;
+        let fingerprint_before = fingerprint_of(&before).map(|fingerprint| fingerprint.0.to_vec());
         let mut transaction = within(self.limit, self.database.begin()).await?;
         within(self.limit, async {
             let bytes = command.bytes();
@@ -181,11 +188,13 @@ impl DeadLetters {
                 return Ok(Err(DlqError::NotSuspended { id: command, state }));
             }
             sqlx::query!(
-                "INSERT INTO command_revisions (command_id, revision, fingerprint, payload, payload_before, action_id, made_at_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO command_revisions (command_id, revision, fingerprint, fingerprint_before, payload, payload_before,
+                                                action_id, made_at_ms)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 &bytes[..],
                 revision,
                 &envelope.fingerprint.0[..],
+                fingerprint_before,
                 payload,
                 String::from_utf8_lossy(&before).into_owned(),
                 action,
@@ -239,7 +248,7 @@ impl DeadLetters {
 #[cfg(test)]
 mod tests {
     use super::{super::letter::tests::buy, *};
-    use contracts::{Fingerprint, ProductId, RefundId, Won};
+    use contracts::{ProductId, RefundId, Won};
     use serde_json::json;
 
     fn partitions() -> PartitionCount {

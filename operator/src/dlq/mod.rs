@@ -12,7 +12,7 @@
 //! all, and twice is harmless: the inbox answers the second one. Every action is a row of `operator_actions`, written
 //! before it begins. Doesn't: carry commands out, or call Toss; that is the workers' part, by the way a replay takes.
 
-mod actions;
+pub(crate) mod actions;
 mod discard;
 mod edit;
 mod facts;

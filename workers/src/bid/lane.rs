@@ -28,6 +28,8 @@ use tokio::{sync::watch, time::Instant};
 
 /// How long a lane waits before it subscribes again to a partition that it gave up: others go first.
 const STEP_BACK: Duration = Duration::from_secs(3);
+/// A paused lane looks this often whether it still is.
+const WHILE_PAUSED: Duration = Duration::from_millis(200);
 /// A lane with nothing to do looks this often whether its connections still stand.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -73,6 +75,23 @@ struct Life<'a> {
     /// Commands whose attempt was counted when it began, and that have not been settled. Outlives this life: when the
     /// worker does too, these attempts are taken back.
     counted: &'a mut Vec<CommandId>,
+}
+
+impl Life<'_> {
+    /// Whether both connections still stand.
+    async fn check(&mut self) -> Result<(), LaneError> {
+        self.store.ping().await?;
+        if self.connection.is_connected() { Ok(()) } else { Err(ConsumerError::TimedOut("heartbeats").into()) }
+    }
+
+    /// While the process still runs: whoever comes next gets what was not begun, in its old order.
+    async fn give_up_all(&mut self) -> Result<(), LaneError> {
+        for (_, subscription) in std::mem::take(&mut self.subscriptions).values() {
+            subscription.close().await?;
+        }
+        (self.deliveries, self.stepped_back, self.active) = (SelectAll::new(), BTreeMap::new(), BTreeSet::new());
+        Ok(())
+    }
 }
 
 impl Lane {
@@ -125,19 +144,26 @@ impl Lane {
             active: BTreeSet::new(),
             counted,
         };
-        for partition in &self.partitions {
-            self.subscribe(&mut life, *partition).await?;
-        }
-        tracing::info!(lane = self.number, partitions = self.partitions.len(), "the lane is up");
-        while let Some(taken) = self.take(&mut life).await? {
-            self.settle(&mut life, taken).await?;
-            self.keep_to_share(&mut life).await?;
-        }
-        // While the process still runs: whoever comes next gets what was not begun, in its old order.
-        for (_, subscription) in life.subscriptions.values() {
-            subscription.close().await?;
+        while self.may_take(&mut life).await? {
+            for partition in &self.partitions {
+                self.subscribe(&mut life, *partition).await?;
+            }
+            tracing::info!(lane = self.number, partitions = self.partitions.len(), "the lane is up");
+            while let Some(taken) = self.take(&mut life).await? {
+                self.settle(&mut life, taken).await?;
+                self.keep_to_share(&mut life).await?;
+            }
+            life.give_up_all().await?;
         }
         Ok(())
+    }
+
+    /// Waits while the role is paused; whether there is anything to take then, or it is time to stop.
+    async fn may_take(&self, life: &mut Life<'_>) -> Result<bool, LaneError> {
+        while self.worker.limits.is_paused() && self.worker.shutdown.sleep(WHILE_PAUSED).await {
+            life.check().await?;
+        }
+        Ok(!self.worker.shutdown.is_requested())
     }
 
     async fn subscribe(&self, life: &mut Life<'_>, partition: PartitionId) -> Result<(), LaneError> {
@@ -149,17 +175,17 @@ impl Lane {
         Ok(())
     }
 
-    /// The next batch (perhaps empty, after a look at the connections); `None` when it is time to stop.
+    /// The next batch (perhaps empty, after a look at the connections); `None` when it is time to stop, or to pause.
     async fn take(&self, life: &mut Life<'_>) -> Result<Option<Vec<Taken>>, LaneError> {
+        if self.worker.limits.is_paused() {
+            return Ok(None);
+        }
         let first = tokio::select! {
             biased;
             () = self.worker.shutdown.requested() => return Ok(None),
             next = life.deliveries.next() => next,
             () = tokio::time::sleep(LOOK_EVERY) => {
-                life.store.ping().await?;
-                if !life.connection.is_connected() {
-                    return Err(ConsumerError::TimedOut("heartbeats").into());
-                }
+                life.check().await?;
                 return Ok(Some(Vec::new()));
             }
         };
@@ -168,7 +194,8 @@ impl Lane {
         let config = &self.worker.config.bid_worker;
         let linger = tokio::time::sleep(Duration::from_millis(config.linger_ms));
         tokio::pin!(linger);
-        while batch.len() < config.batch_max {
+        let batch_max = self.batch_max();
+        while batch.len() < batch_max {
             let next = if let Some(ready) = life.deliveries.next().now_or_never() {
                 ready
             } else {
@@ -178,6 +205,11 @@ impl Lane {
         }
         metrics::histogram!("gream_bid_batch_items").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         Ok(Some(batch))
+    }
+
+    fn batch_max(&self) -> usize {
+        let configured = u32::try_from(self.worker.config.bid_worker.batch_max).unwrap_or(u32::MAX);
+        usize::try_from(self.worker.limits.batch_max(configured)).unwrap_or(usize::MAX)
     }
 
     fn add(
@@ -286,7 +318,7 @@ impl Lane {
         let envelopes: Vec<&Envelope> = part.iter().map(|(_, envelope)| *envelope).collect();
         let rules = Rules {
             clock: &self.worker.clock,
-            limits: self.worker.limits(),
+            limits: self.worker.market_limits(),
             partitions: self.count,
             silent_after_ms: presence::silent_after_ms(&self.worker.config),
         };

@@ -25,7 +25,7 @@ where
     F: Future<Output = Result<Done, sqlx::Error>>,
 {
     let mut duty = Duty::new(scheduler, name, scheduler.config.scheduler.clean_up_interval_ms);
-    while duty.begins() {
+    while duty.begins().await {
         let cleaned = clean_some().await;
         duty.ended(cleaned).await;
     }

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// A duty that runs every second is not worth a write every second.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
+/// A paused scheduler looks this often whether it still is.
+const WHILE_PAUSED: Duration = Duration::from_millis(200);
 /// `scheduler_duties.error`'s width.
 const MAX_ERROR_CHARS: usize = 500;
 /// `scheduler_duties.process`'s width.
@@ -142,8 +144,9 @@ impl<'a> Duty<'a> {
         Self { least_pause_after_failure, ..self }
     }
 
-    /// Whether there is another run, which begins now.
-    pub(super) fn begins(&mut self) -> bool {
+    /// Whether there is another run, which begins now; once the role is not paused.
+    pub(super) async fn begins(&mut self) -> bool {
+        while self.scheduler.limits.is_paused() && self.scheduler.shutdown.sleep(WHILE_PAUSED).await {}
         self.began = Instant::now();
         !self.scheduler.shutdown.is_requested()
     }

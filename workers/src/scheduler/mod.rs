@@ -21,7 +21,7 @@ mod unneeded_pictures;
 pub use duty::DutyName;
 
 use contracts::PartitionCount;
-use platform::{Clock, Config, Shutdown, pictures::PictureStore, rabbitmq::Publisher};
+use platform::{Clock, Config, Shutdown, pictures::PictureStore, rabbitmq::Publisher, role_limits::TurnedLimits};
 use sqlx::MySqlPool;
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub struct Scheduler {
     pub publisher: Publisher,
     /// Where pictures are.
     pub pictures: PictureStore,
+    /// What operators have turned.
+    pub limits: TurnedLimits,
     /// When to stop.
     pub shutdown: Shutdown,
     /// This process, as it shows in `gream status`.
