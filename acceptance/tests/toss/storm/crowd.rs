@@ -14,8 +14,6 @@ const BUSY_USERS: u64 = 3;
 const HUNDREDS: i64 = 500;
 /// The administrator looks each so many steps.
 const OFFICE_HOURS: usize = 20;
-/// How old a charge is at most, in charges, that somebody cancels at Toss while it may still be under way.
-const RECENT: usize = 20;
 /// Commands under way at once: a payer does not wait for minutes.
 const UNDER_WAY: i64 = 150;
 
@@ -107,18 +105,30 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// An operator cancels a part of a payment, or all of it, on Toss's own page.
+    /// An operator cancels a part of a payment, or all of it, on Toss's own page: of any, or of the one that has been under
+    /// way here for longest.
     async fn somebody_cancels_at_toss(&mut self) {
-        let by_card = self.random.random_bool(0.8);
-        let charges = if by_card { &self.cards } else { &self.accounts };
-        let older = if self.random.random_bool(0.5) { charges.len().saturating_sub(RECENT) } else { 0 };
-        let Some(charge) = pick(&charges[older..], &mut self.random) else { return };
-        let url = format!("http://{}/v1/payments/{}/cancel", self.stage.address, key_of(charge));
+        let charges = if self.random.random_bool(0.8) { &self.cards } else { &self.accounts };
+        let any = pick(charges, &mut self.random).map(|charge| (order_of(charge).to_owned(), key_of(charge).to_owned()));
+        let Some(mut order_and_key) = any else { return };
+        if self.random.random_bool(0.5)
+            && let Some(under_way) = self.under_way_for_longest().await
+        {
+            order_and_key = under_way;
+        }
+        let (order, key) = order_and_key;
+        let url = format!("http://{}/v1/payments/{key}/cancel", self.stage.address);
         let amount = if self.random.random_bool(0.5) { Value::Null } else { json!(100) };
         let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
         // The weather is as bad for them; what came of it stands in the journal.
         let _ = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": amount})).send().await;
-        self.done_outside.insert(order_of(charge).to_owned());
+        self.done_outside.insert(order);
+    }
+
+    async fn under_way_for_longest(&self) -> Option<(String, String)> {
+        let read = "SELECT order_id, payment_key FROM payments WHERE state = 'confirming' AND payment_key IS NOT NULL \
+                    ORDER BY updated_at_ms LIMIT 1";
+        sqlx::query_as(read).fetch_optional(&self.stage.market.database).await.expect("a charge, or none")
     }
 
     /// Approves most refunds and rejects some; transfers payouts, or cannot. At last (`finally`) nothing waits any more.
