@@ -181,6 +181,7 @@ fn by_order(journal: &[Entry], last_before: u64) -> BTreeMap<&str, AtToss> {
         let (Effect::Confirmed { order_id, .. }
         | Effect::Deposited { order_id, .. }
         | Effect::DepositReversed { order_id, .. }
+        | Effect::AccountClosed { order_id, .. }
         | Effect::Cancelled { order_id, .. }) = &entry.effect
         else {
             continue;
