@@ -46,7 +46,7 @@ impl<'a> Crowd<'a> {
             }
             match self.random.random_range(0..100) {
                 0..12 => self.a_bank_has_news().await,
-                12..15 => self.somebody_cancels_at_toss().await,
+                12..18 => self.somebody_cancels_at_toss().await,
                 _ => {}
             }
             if step % OFFICE_HOURS == 0 {
@@ -110,15 +110,15 @@ impl<'a> Crowd<'a> {
     async fn somebody_cancels_at_toss(&mut self) {
         let charges = if self.random.random_bool(0.8) { &self.cards } else { &self.accounts };
         let any = pick(charges, &mut self.random).map(|charge| (order_of(charge).to_owned(), key_of(charge).to_owned()));
-        let Some(mut order_and_key) = any else { return };
-        if self.random.random_bool(0.5)
+        let (Some(mut order_and_key), mut whole) = (any, 0.5) else { return };
+        if self.random.random_bool(0.7)
             && let Some(under_way) = self.under_way_for_longest().await
         {
-            order_and_key = under_way;
+            (order_and_key, whole) = (under_way, 0.2);
         }
         let (order, key) = order_and_key;
         let url = format!("http://{}/v1/payments/{key}/cancel", self.stage.address);
-        let amount = if self.random.random_bool(0.5) { Value::Null } else { json!(100) };
+        let amount = if self.random.random_bool(whole) { Value::Null } else { json!(100) };
         let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
         // The weather is as bad for them; what came of it stands in the journal.
         let _ = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": amount})).send().await;
