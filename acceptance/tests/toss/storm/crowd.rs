@@ -105,30 +105,30 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// An operator cancels a part of a payment, or all of it, on Toss's own page: of any, or of the one that has been under
-    /// way here for longest.
+    /// An operator cancels a part of a payment, or all of it, on Toss's own page: of any, or of one that Toss has taken and
+    /// that is under way here still.
     async fn somebody_cancels_at_toss(&mut self) {
         let charges = if self.random.random_bool(0.8) { &self.cards } else { &self.accounts };
         let any = pick(charges, &mut self.random).map(|charge| (order_of(charge).to_owned(), key_of(charge).to_owned()));
-        let (Some(mut order_and_key), mut whole) = (any, 0.5) else { return };
-        if self.random.random_bool(0.7)
-            && let Some(under_way) = self.under_way_for_longest().await
-        {
-            (order_and_key, whole) = (under_way, 0.2);
-        }
-        let (order, key) = order_and_key;
-        let url = format!("http://{}/v1/payments/{key}/cancel", self.stage.address);
+        let (candidates, whole) =
+            if self.random.random_bool(0.5) { (self.under_way().await, 0.2) } else { (Vec::from_iter(any), 0.5) };
         let amount = if self.random.random_bool(whole) { Value::Null } else { json!(100) };
-        let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
-        // The weather is as bad for them; what came of it stands in the journal.
-        let _ = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": amount})).send().await;
-        self.done_outside.insert(order);
+        for (order, key) in candidates {
+            let url = format!("http://{}/v1/payments/{key}/cancel", self.stage.address);
+            let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
+            // The weather is as bad for them; what came of it stands in the journal.
+            let answer = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": amount})).send().await;
+            self.done_outside.insert(order);
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+        }
     }
 
-    async fn under_way_for_longest(&self) -> Option<(String, String)> {
+    async fn under_way(&self) -> Vec<(String, String)> {
         let read = "SELECT order_id, payment_key FROM payments WHERE state = 'confirming' AND payment_key IS NOT NULL \
-                    ORDER BY updated_at_ms LIMIT 1";
-        sqlx::query_as(read).fetch_optional(&self.stage.market.database).await.expect("a charge, or none")
+                    ORDER BY RAND() LIMIT 10";
+        sqlx::query_as(read).fetch_all(&self.stage.market.database).await.expect("charges")
     }
 
     /// Approves most refunds and rejects some; transfers payouts, or cannot. At last (`finally`) nothing waits any more.
