@@ -10,6 +10,7 @@
     reason = "test code: a failure here is a failed test"
 )]
 
+pub mod balancer;
 pub mod broker;
 pub mod command_line;
 pub mod commands;

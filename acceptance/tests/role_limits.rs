@@ -66,10 +66,12 @@ async fn a_paused_relay_and_a_paused_scheduler_leave_things_where_they_are() {
     becomes("both know", 2.0, || metric(&admin, "gream_role_paused")).await;
     market.broker.publish(market.partitions, &bids(&market, 0, 3, who)).await;
     becomes("bids are placed", 3, || market.count("done")).await;
-    sqlx::query("INSERT INTO outbox (exchange_name, routing_key, payload, created_at_ms) VALUES ('gream.events', 'x', '{}', 1)")
-        .execute(&market.database)
-        .await
-        .unwrap();
+    sqlx::query(
+        "INSERT INTO outbox (exchange_name, routing_key, payload, created_at_ms) VALUES ('gream.events', 'x', '{}', 1)",
+    )
+    .execute(&market.database)
+    .await
+    .unwrap();
     assert_eq!(market.broker.consumers("replay").await, Some(0));
     assert_eq!(market.number("SELECT COUNT(*) FROM scheduler_duties").await, 0, "no duty has run");
     assert!(market.number("SELECT COUNT(*) FROM outbox").await >= 1);
@@ -119,7 +121,8 @@ async fn as_many_charges_at_once_as_was_turned() {
     let admin = worker.address("admin").await;
     becomes("as configured", 64.0, || metric(&admin, "gream_toss_calls_allowed")).await;
     turned(&market, &["set", "payment", "--concurrency", "3"]).await;
-    becomes("the payment role's three, the refund role's 32", 35.0, || metric(&admin, "gream_toss_calls_allowed")).await;
+    becomes("the payment role's three, the refund role's 32", 35.0, || metric(&admin, "gream_toss_calls_allowed"))
+        .await;
     turned(&market, &["set", "payment", "--concurrency", "50"]).await;
     becomes("more than configured", 82.0, || metric(&admin, "gream_toss_calls_allowed")).await;
     turned(&market, &["pause", "payment"]).await;

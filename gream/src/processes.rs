@@ -17,6 +17,9 @@ use tokio::net::TcpListener;
 
 type Failure = Box<dyn std::error::Error>;
 
+/// The one process that others send to.
+const API: &str = "api";
+
 /// What every long-running process has.
 struct Foundation {
     config: Arc<Config>,
@@ -32,11 +35,13 @@ struct Foundation {
 impl Foundation {
     async fn lay(role: &str) -> Result<Self, Failure> {
         let config = Arc::new(Config::load()?);
+        // Nothing is sent to workers: they take, or stop taking.
+        let announce_ms = if role == API { config.shutdown.announce_ms } else { 0 };
         platform::telemetry::start_logging(&config.telemetry);
         platform::telemetry::metrics();
         platform::halt::arm(&config.test);
         let shutdown = Shutdown::new();
-        shutdown.on_signals()?;
+        shutdown.on_signals(Duration::from_millis(announce_ms))?;
         let partitions =
             PartitionCount::new(config.partitions.count).ok_or("partitions.count must be between 1 and 256")?;
         let database = database::pool(&config.database)?;
@@ -161,7 +166,8 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
     match role {
         WorkerRole::Bid => {
             announce_dead_letters(Role::Bid);
-            let worker = workers::bid::BidWorker { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
+            let worker =
+                workers::bid::BidWorker { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
             shutdown.spawn(worker.run(partitions));
         }
         WorkerRole::Relay => {
@@ -177,18 +183,28 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
         }
         WorkerRole::Scheduler => {
             let pictures = PictureStore::open(&config.pictures)?;
-            let scheduler =
-                workers::scheduler::Scheduler { config, clock, database, publisher, pictures, limits, shutdown: stop, name };
+            let scheduler = workers::scheduler::Scheduler {
+                config,
+                clock,
+                database,
+                publisher,
+                pictures,
+                limits,
+                shutdown: stop,
+                name,
+            };
             shutdown.spawn(scheduler.run(partitions));
         }
         WorkerRole::Payment => {
             announce_dead_letters(Role::Payment);
-            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
+            let foundation =
+                workers::Foundation { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
             shutdown.spawn(workers::payment::PaymentWorker::new(foundation)?.run());
         }
         WorkerRole::Refund => {
             announce_dead_letters(Role::Refund);
-            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
+            let foundation =
+                workers::Foundation { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
             shutdown.spawn(workers::refund::RefundWorker::new(foundation)?.run());
         }
     }
@@ -202,8 +218,8 @@ fn show_role(role: &'static str) {
 
 /// `gream api`
 pub async fn api() -> Result<ExitCode, Failure> {
-    let foundation = Foundation::lay("api").await?;
-    show_role("api");
+    let foundation = Foundation::lay(API).await?;
+    show_role(API);
     let config = foundation.config.clone();
     let dependencies = api::Dependencies {
         config: config.clone(),
@@ -240,7 +256,7 @@ pub async fn sandbox(
         return Err("the Toss sandbox takes no money: it does not run in production mode".into());
     }
     let shutdown = Shutdown::new();
-    shutdown.on_signals()?;
+    shutdown.on_signals(Duration::ZERO)?;
     let clock = clock_file.map_or_else(|| Clock::configured(&config.clock), Clock::movable);
     let listener = TcpListener::bind(listen).await.map_err(|error| format!("--listen {listen}: {error}"))?;
     tracing::info!(http = %listener.local_addr()?, "Toss sandbox started");

@@ -49,7 +49,7 @@ pub async fn serve(listen: SocketAddr, checks: Vec<Check>, shutdown: &Shutdown) 
             "/health/ready",
             get(move || {
                 let (checks, stopping) = (checks.clone(), stopping.clone());
-                async move { readiness(&checks, stopping.is_requested()).await }
+                async move { readiness(&checks, stopping.is_leaving()).await }
             }),
         );
     tokio::spawn(show_checks(checks_shown, shutdown.clone()));

@@ -181,7 +181,11 @@ async fn look(
     loop {
         match within(limit, read(&database, role)).await {
             Ok(limits) => {
-                metrics::gauge!("gream_role_paused", "role" => role.as_str()).set(if limits.is_paused { 1.0 } else { 0.0 });
+                metrics::gauge!("gream_role_paused", "role" => role.as_str()).set(if limits.is_paused {
+                    1.0
+                } else {
+                    0.0
+                });
                 let is_new = sender.send_if_modified(|known| {
                     let is_new = *known != Some(limits);
                     *known = Some(limits);
@@ -228,7 +232,8 @@ mod tests {
         for role in WorkerRole::ALL {
             assert_eq!(role.as_str().parse(), Ok(role));
             assert_eq!(RoleLimits { is_paused: true, ..RoleLimits::default() }.check(role), Ok(()));
-            for (limits, most) in [(batch(1), role.most_in_a_batch()), (at_once(1), role.most_at_once().map(u32::from))] {
+            for (limits, most) in [(batch(1), role.most_in_a_batch()), (at_once(1), role.most_at_once().map(u32::from))]
+            {
                 assert_eq!(limits.check(role).is_ok(), most.is_some(), "{role}");
             }
             assert!(batch(0).check(role).is_err() && at_once(0).check(role).is_err());

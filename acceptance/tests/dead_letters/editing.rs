@@ -13,10 +13,12 @@ use contracts::{
 use serde_json::json;
 
 async fn stored(stage: &Stage) -> (Vec<u8>, String) {
-    sqlx::query_as("SELECT c.fingerprint, g.picture_key FROM commands c JOIN gifticons g ON g.command_id = c.command_id")
-        .fetch_one(&stage.market.database)
-        .await
-        .unwrap()
+    sqlx::query_as(
+        "SELECT c.fingerprint, g.picture_key FROM commands c JOIN gifticons g ON g.command_id = c.command_id",
+    )
+    .fetch_one(&stage.market.database)
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
@@ -24,11 +26,15 @@ async fn an_edited_command_is_carried_out_as_edited_under_its_own_id() {
     let stage = Stage::new("dlq_edited").await;
     let poison = stage.poisoned(1).await.remove(0);
     let id = poison.id.to_string();
-    let edit = ["dlq", "edit", &id, "--set", "price=2000", "--set", "picture.key=short", "--why", "the key was too long"];
+    let edit =
+        ["dlq", "edit", &id, "--set", "price=2000", "--set", "picture.key=short", "--why", "the key was too long"];
     stage.ok(&edit).await;
     let shown = stage.json(&["dlq", "show", &id]).await;
     assert_eq!(shown.as_array().unwrap().len(), 1, "the new one took the old one's place");
-    assert_eq!((&shown[0]["letter"]["body"]["body"]["price"], &shown[0]["letter"]["revision"]), (&2000.into(), &1.into()));
+    assert_eq!(
+        (&shown[0]["letter"]["body"]["body"]["price"], &shown[0]["letter"]["revision"]),
+        (&2000.into(), &1.into())
+    );
     let revised: Envelope = serde_json::from_value(shown[0]["letter"]["body"].clone()).unwrap();
     assert_eq!((revised.id, revised.fingerprint), (poison.id, Fingerprint::of(&revised.command)));
     assert_ne!(revised.fingerprint, poison.fingerprint);
@@ -80,7 +86,8 @@ async fn whoever_sent_an_edited_command_is_told_what_came_of_it() {
     let refuse = "ALTER TABLE bids ADD CONSTRAINT nobody_bids_1000 CHECK (price <> 1000)";
     sqlx::query(refuse).execute(&stage.market.database).await.unwrap();
     let buy = async |price: u32| {
-        let request = alice.request("POST", "/api/buy/1").header("Prefer", "respond-async").header("Idempotency-Key", "k");
+        let request =
+            alice.request("POST", "/api/buy/1").header("Prefer", "respond-async").header("Idempotency-Key", "k");
         send(request.json(&json!({"price": price}))).await
     };
     let sent = buy(1000).await;

@@ -55,7 +55,8 @@ impl Stage {
 
     /// The cause of the poison is mended: the column is as wide as the keys.
     pub async fn mend(&self) {
-        let widen = "ALTER TABLE gifticons MODIFY picture_key VARCHAR(400) CHARACTER SET ascii COLLATE ascii_bin NOT NULL";
+        let widen =
+            "ALTER TABLE gifticons MODIFY picture_key VARCHAR(400) CHARACTER SET ascii COLLATE ascii_bin NOT NULL";
         sqlx::query(widen).execute(&self.market.database).await.unwrap();
     }
 

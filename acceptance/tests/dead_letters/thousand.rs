@@ -2,7 +2,10 @@
 
 use crate::stage::{DEAD, Stage};
 use acceptance::commands::buy;
-use contracts::{Envelope, topology::{COMMANDS_EXCHANGE, bid_queue, routing_key}};
+use contracts::{
+    Envelope,
+    topology::{COMMANDS_EXCHANGE, bid_queue, routing_key},
+};
 use lapin::{BasicProperties, options::BasicPublishOptions};
 
 /// Refused by the database, and mendable; of these some expire before they are.

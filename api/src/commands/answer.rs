@@ -62,7 +62,14 @@ mod tests {
 
     fn outcome(state: CommandState, code: ResultCode) -> Outcome {
         let id = CommandId::derived(UserId(1), "a", "b");
-        Outcome { id, fingerprint: Fingerprint([1; 32]), state, code, data: json!({"buyId": 9}), finished_at: UnixMs(1) }
+        Outcome {
+            id,
+            fingerprint: Fingerprint([1; 32]),
+            state,
+            code,
+            data: json!({"buyId": 9}),
+            finished_at: UnixMs(1),
+        }
     }
 
     #[test]

@@ -192,7 +192,9 @@ impl Api {
         match self.within(lookup::row(&self.database, envelope.id)).await {
             Ok(Some(row)) => match row.outcome() {
                 Some(outcome) => self.answer_of(&outcome, envelope).await,
-                None if !self.comes_from(row.fingerprint, envelope).await? => Err(contracts::ResultCode::KeyReused.into()),
+                None if !self.comes_from(row.fingerprint, envelope).await? => {
+                    Err(contracts::ResultCode::KeyReused.into())
+                }
                 None => self.accepted(envelope, row.state),
             },
             // It is on its queue, whatever the database says at the moment.

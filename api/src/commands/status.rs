@@ -79,7 +79,9 @@ pub(crate) async fn get(
         return Err(ResultCode::KeyReused.into());
     }
     match (row, address) {
-        (Some(row), address) if user == Some(row.user) || address.is_some_and(|a| a.owner == row.user || is_unread(&row)) => {
+        (Some(row), address)
+            if user == Some(row.user) || address.is_some_and(|a| a.owner == row.user || is_unread(&row)) =>
+        {
             if row.state.is_final() {
                 // Whoever is told of it looks at what came of it next.
                 api.reads.note_write(row.user, Duration::ZERO).await;

@@ -284,7 +284,8 @@ mod tests {
             transaction_key: String::from("u"),
         };
         let closed = [entries.clone(), vec![Entry { seq: 3, at: UnixMs(0), effect: closed, bound: None }]].concat();
-        let told = |cancelled: i64| compare(&[payment("done", cancelled, 0)], &closed, 3, UnixMs(i64::MAX)).0.findings.total;
+        let told =
+            |cancelled: i64| compare(&[payment("done", cancelled, 0)], &closed, 3, UnixMs(i64::MAX)).0.findings.total;
         assert_eq!((told(1_000), told(999), told(0)), (0, 1, 1), "a refund of ours closed it, and was booked");
         let told_at = |state: &str, moves: usize, now: i64| {
             let (check, sums) = compare(&[payment(state, 0, 0)], &entries[..moves], 2, UnixMs(now));

@@ -34,7 +34,9 @@ pub struct Edited {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReviseError {
     /// Neither id nor user can be read.
-    #[error("the letter's body names no command and no user: there is nothing to keep. Discard it, and have it sent anew")]
+    #[error(
+        "the letter's body names no command and no user: there is nothing to keep. Discard it, and have it sent anew"
+    )]
     Nameless,
     /// The new body is none of that kind.
     #[error("that is no body of a {kind}: {error}")]
@@ -108,7 +110,9 @@ fn stays_itself(old: &Command, new: &Command) -> Result<(), ReviseError> {
             Command::ConfirmCharge { order_id: a, payment_key: key_a, .. },
             Command::ConfirmCharge { order_id: b, payment_key: key_b, .. },
         ) => (a == b && key_a == key_b, "the order or payment key of its charge"),
-        (Command::FollowPayment { order_id: a }, Command::FollowPayment { order_id: b }) => (a == b, "the order it follows"),
+        (Command::FollowPayment { order_id: a }, Command::FollowPayment { order_id: b }) => {
+            (a == b, "the order it follows")
+        }
         (
             Command::CancelCharge { refund: a, leg: leg_a }
             | Command::ConfirmPayout { refund: a, leg: leg_a }
@@ -143,7 +147,8 @@ impl DeadLetters {
         let publisher = self.publisher().await?;
         let id = LetterId::Command(command);
         let (held, letters) = self.hold(id).await?;
-        let begun = self.begin("edit", actor, &serde_json::json!({"command": command, "kind": kind, "body": body})).await;
+        let begun =
+            self.begin("edit", actor, &serde_json::json!({"command": command, "kind": kind, "body": body})).await;
         let result = match begun {
             Ok(action) => {
                 let made = self.make_revision(action, actor, command, (kind, body), &letters).await;
@@ -258,8 +263,12 @@ mod tests {
     #[test]
     fn a_revision_is_the_same_command_with_another_fingerprint() {
         let old = buy("a");
-        let new = revise(&old.encode(), None, &json!({"product": 3, "price": 700, "coupon": null}), partitions()).unwrap();
-        assert_eq!((new.id, new.user, new.accepted_at, new.valid_until), (old.id, old.user, old.accepted_at, old.valid_until));
+        let new =
+            revise(&old.encode(), None, &json!({"product": 3, "price": 700, "coupon": null}), partitions()).unwrap();
+        assert_eq!(
+            (new.id, new.user, new.accepted_at, new.valid_until),
+            (old.id, old.user, old.accepted_at, old.valid_until)
+        );
         assert_ne!(new.fingerprint, old.fingerprint);
         assert_eq!(new.fingerprint, Fingerprint::of(&new.command));
         assert_eq!(Envelope::decode(&new.encode()).unwrap(), new);
@@ -290,7 +299,8 @@ mod tests {
             amount: Won(1_000),
             confirm_by: UnixMs(9),
         };
-        let body = |order: &str, key: &str| json!({"order_id": order, "payment_key": key, "amount": 900, "confirm_by": 9});
+        let body =
+            |order: &str, key: &str| json!({"order_id": order, "payment_key": key, "amount": 900, "confirm_by": 9});
         assert!(other(charge.clone(), None, body("order-1", "p")).is_ok());
         assert!(matches!(other(charge.clone(), None, body("order-2", "p")), Err(ReviseError::OtherCommand(_))));
         assert!(matches!(other(charge.clone(), None, body("order-1", "q")), Err(ReviseError::OtherCommand(_))));

@@ -11,11 +11,7 @@ use super::{
     Actor, DeadLetters, DlqError, Filter, Letter, Prediction, facts, predict,
     queue::{Held, to_headers},
 };
-use contracts::{
-    UnixMs,
-    dead_letter::HEADER_ACTION,
-    topology::REPLAY_QUEUE,
-};
+use contracts::{UnixMs, dead_letter::HEADER_ACTION, topology::REPLAY_QUEUE};
 use futures_util::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use lapin::types::AMQPValue;
 use platform::{

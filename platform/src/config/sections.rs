@@ -163,7 +163,7 @@ section!(RelayConfig { interval_ms: u64, batch_max: u32 });
 section!(ClockConfig { offset_file: PathBuf });
 section!(TelemetryConfig { log_format: LogFormat, log_filter: String });
 section!(TestConfig { halt_at: String, halt_file: PathBuf });
-section!(ShutdownConfig { grace_ms: u64 });
+section!(ShutdownConfig { grace_ms: u64, announce_ms: u64 });
 
 impl HttpConfig {
     /// The configured origins, one by one.

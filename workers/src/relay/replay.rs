@@ -152,7 +152,8 @@ fn limit(relay: &Relay) -> Duration {
 
 /// The headers of a fresh start: the attempts and the reason of its last failure are gone, its history stays.
 fn headers(delivery: &Delivery, key: &str, revision: Option<&Revision>) -> FieldTable {
-    let gone = [HEADER_ATTEMPTS, HEADER_ERROR, HEADER_NEXT, HEADER_REASON, HEADER_ACTION, "x-delivery-count", "x-death"];
+    let gone =
+        [HEADER_ATTEMPTS, HEADER_ERROR, HEADER_NEXT, HEADER_REASON, HEADER_ACTION, "x-delivery-count", "x-death"];
     let mut headers = FieldTable::default();
     for (name, value) in delivery.properties.headers().iter().flat_map(FieldTable::inner) {
         if !gone.contains(&name.as_str()) {

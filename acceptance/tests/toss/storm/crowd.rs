@@ -109,7 +109,8 @@ impl<'a> Crowd<'a> {
     /// that is under way here still.
     async fn somebody_cancels_at_toss(&mut self) {
         let charges = if self.random.random_bool(0.8) { &self.cards } else { &self.accounts };
-        let any = pick(charges, &mut self.random).map(|charge| (order_of(charge).to_owned(), key_of(charge).to_owned()));
+        let any =
+            pick(charges, &mut self.random).map(|charge| (order_of(charge).to_owned(), key_of(charge).to_owned()));
         let (candidates, whole) =
             if self.random.random_bool(0.5) { (self.under_way().await, 0.2) } else { (Vec::from_iter(any), 0.5) };
         let amount = if self.random.random_bool(whole) { Value::Null } else { json!(100) };

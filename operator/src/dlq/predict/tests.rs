@@ -156,7 +156,10 @@ fn a_wish_for_a_refund_is_refused_when_it_is_old_and_a_transfer_is_told_however_
     assert_eq!(title(&approve, &Facts { refund: Some(refund::State::Requested), ..known() }), "would apply");
     assert_eq!(title(&approve, &known()), "would be rejected: RefundNotFound");
     let old = of(Command::ApproveRefund { refund: RefundId(1) }, KEY_LIFETIME_MS);
-    assert_eq!(title(&old, &Facts { refund: Some(refund::State::Requested), ..known() }), "would be rejected: CommandExpired");
+    assert_eq!(
+        title(&old, &Facts { refund: Some(refund::State::Requested), ..known() }),
+        "would be rejected: CommandExpired"
+    );
 }
 
 proptest! {
