@@ -203,6 +203,8 @@ pub enum WorkerRole {
     Relay,
     /// Deadlines.
     Scheduler,
+    /// What users are told.
+    Notifier,
 }
 
 impl WorkerRole {
@@ -214,6 +216,7 @@ impl WorkerRole {
             WorkerRole::Refund => "refund",
             WorkerRole::Relay => "relay",
             WorkerRole::Scheduler => "scheduler",
+            WorkerRole::Notifier => "notifier",
         }
     }
 }

@@ -169,6 +169,10 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
                 workers::scheduler::Scheduler { config, clock, database, publisher, pictures, shutdown: stop };
             shutdown.spawn(scheduler.run(partitions));
         }
+        WorkerRole::Notifier => {
+            let notifier = workers::notifier::Notifier { config, clock, database, publisher, shutdown: stop, name };
+            shutdown.spawn(notifier.run());
+        }
         WorkerRole::Payment => {
             let foundation = workers::Foundation { config, clock, database, publisher, outcomes, shutdown: stop, name };
             shutdown.spawn(workers::payment::PaymentWorker::new(foundation)?.run());

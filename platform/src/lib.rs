@@ -17,6 +17,7 @@ pub mod rabbitmq;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod user_streams;
 pub mod writers;
 
 pub use clock::Clock;

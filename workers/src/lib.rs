@@ -3,6 +3,7 @@
 pub mod bid;
 mod differences;
 mod laddered;
+pub mod notifier;
 pub mod payment;
 pub mod refund;
 pub mod relay;

@@ -75,6 +75,8 @@ pub struct Config {
     pub payment_worker: PaymentWorkerConfig,
     pub scheduler: SchedulerConfig,
     pub relay: RelayConfig,
+    pub notifications: NotificationsConfig,
+    pub product_streams: ProductStreamsConfig,
     pub clock: ClockConfig,
     pub telemetry: TelemetryConfig,
     pub shutdown: ShutdownConfig,

@@ -1,6 +1,6 @@
 //! Cleans away what is over, now and then and a little at a time: it competes with users for the database.
 
-use super::{Scheduler, ended_sessions, old_webhooks};
+use super::{Scheduler, ended_sessions, old_notifications, old_webhooks};
 use platform::pause::Pauses;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ pub(super) async fn run(scheduler: &Scheduler) {
     tokio::join!(
         now_and_then(scheduler, "ended sessions", || ended_sessions::delete_some(scheduler)),
         now_and_then(scheduler, "old webhooks", || old_webhooks::delete_some(scheduler)),
+        now_and_then(scheduler, "old notifications", || old_notifications::delete_some(scheduler)),
     );
 }
 

@@ -11,6 +11,8 @@ mod clean_up;
 mod compare_days;
 mod daily_prices;
 mod ended_sessions;
+mod expiring_gifticons;
+mod old_notifications;
 mod old_webhooks;
 mod send;
 mod stale_bids;
@@ -47,7 +49,8 @@ impl Scheduler {
             unneeded_pictures::run(&self),
             charges::run(&self, partitions),
             compare_days::run(&self),
-            clean_up::run(&self)
+            clean_up::run(&self),
+            expiring_gifticons::run(&self)
         );
     }
 }
