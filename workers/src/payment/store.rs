@@ -7,6 +7,7 @@
 use crate::laddered::{
     Fault, Foundation, Inbox, Standing, again_on_contention, command_id, ended, invalid, is_expired, user_id,
 };
+use contracts::{Envelope, Outcome, ResultCode, UnixMs, Won};
 use domain::payment::{Charge, State};
 use platform::{
     database::{is_duplicate, within},
