@@ -19,6 +19,7 @@ pub mod process;
 pub mod replica;
 pub mod s3;
 pub mod servers;
+pub mod sse;
 pub mod versions;
 pub mod visitor;
 pub mod voucher;

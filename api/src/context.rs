@@ -5,8 +5,8 @@ use crate::{
     auth::{passwords::Passwords, sessions::Sessions, tokens::Tokens},
     commands::waiters::Waiters,
     envelope::Failure,
-    pictures::Intake,
     notifications::{self, hub::Hub},
+    pictures::Intake,
     products::{self, known::KnownProducts, stream::Watchers},
     request::{
         places::Places,

@@ -174,7 +174,10 @@ mod tests {
     fn entries_are_read_and_nonsense_is_none() {
         let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let entry = |id: &str| Value::Array(vec![bulk(id), Value::Array(vec![bulk(FIELD), bulk("{}")])]);
-        assert_eq!(entries(Value::Array(vec![entry("7-1"), entry("8-1")])), Some(vec![(7, "{}".into()), (8, "{}".into())]));
+        assert_eq!(
+            entries(Value::Array(vec![entry("7-1"), entry("8-1")])),
+            Some(vec![(7, "{}".into()), (8, "{}".into())])
+        );
         assert_eq!(entries(Value::Array(vec![entry("x")])), None);
         assert_eq!(entries(Value::Nil), None);
     }

@@ -95,11 +95,12 @@ impl FromRequestParts<Shared> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Failure> {
         let found = authenticate(api, &parts.headers).await;
-        let Authenticated { session, token_ends, renewed } = found.map_err(|failure| match user_of(&parts.headers, api) {
-            // Nobody could be asked whether the session is alive: still the client is told which command it would be.
-            Some(user) => commands::wanted(parts, user, api.clock.now()).into_iter().fold(failure, Failure::of),
-            None => failure,
-        })?;
+        let Authenticated { session, token_ends, renewed } =
+            found.map_err(|failure| match user_of(&parts.headers, api) {
+                // Nobody could be asked whether the session is alive: still the client is told which command it would be.
+                Some(user) => commands::wanted(parts, user, api.clock.now()).into_iter().fold(failure, Failure::of),
+                None => failure,
+            })?;
         if let (Some(token), Some(slot)) = (renewed, parts.extensions.get::<Renewed>()) {
             *slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
         }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 /// The number of the last event that the client has.
 const LAST_EVENT_ID: &str = "last-event-id";
+const DAY_MS: i64 = 86_400_000;
 /// Notifications read at a time.
 const PAGE: i64 = 50;
 /// A stream that could not be served tries again after this.
@@ -81,7 +82,8 @@ struct Task {
 
 impl Task {
     async fn run(mut self, newest: i64) {
-        let ready = Event::default().id(self.after.to_string()).event("ready").data(json!({"newest": newest}).to_string());
+        let ready =
+            Event::default().id(self.after.to_string()).event("ready").data(json!({"newest": newest}).to_string());
         // Whoever is gone needs no more.
         if self.writer.send(ready).await.is_ok() {
             drop(self.follow().await);
@@ -91,7 +93,8 @@ impl Task {
     async fn follow(&mut self) -> Result<(), Gone> {
         let mut check = tokio::time::interval(Duration::from_millis(self.api.config.notifications.session_check_ms));
         loop {
-            let pause = if *self.place.newest.borrow_and_update() > self.after { self.send_next().await? } else { None };
+            let pause =
+                if *self.place.newest.borrow_and_update() > self.after { self.send_next().await? } else { None };
             let wait = async {
                 match pause {
                     Some(pause) => tokio::time::sleep(pause).await,
@@ -150,10 +153,13 @@ impl Api {
         Ok(self.within(read.fetch_optional(&self.database)).await?.unwrap_or(0))
     }
 
-    /// What comes after number `after`: from Redis, if it has it without a gap.
+    /// What comes after number `after`: from Redis, if it has it without a gap. What is older than is kept may still be
+    /// there, so MySQL is asked whether that is.
     async fn next_notifications(&self, user: UserId, after: i64) -> Result<Vec<Entry>, Failure> {
+        let kept_ms = i64::from(self.config.notifications.kept_days) * DAY_MS;
+        let oldest = self.clock.now().plus_ms(-kept_ms);
         if let Some(entries) = self.user_streams.after(user, after, PAGE).await
-            && entries.first().is_some_and(|(number, _)| *number == after + 1)
+            && entries.first().is_some_and(|(number, payload)| *number == after + 1 && view::is_after(payload, oldest))
         {
             let whole = (after + 1..).zip(&entries).take_while(|(wanted, (number, _))| wanted == number).count();
             return Ok(entries.into_iter().take(whole).collect());

@@ -2,7 +2,7 @@
 
 use crate::seoul::{local, local_end};
 use contracts::{
-    UserId,
+    UnixMs, UserId,
     event::{Caused, Event},
 };
 use serde::Serialize;
@@ -32,6 +32,11 @@ pub(super) fn of(number: i64, payload: &str, user: UserId, read_number: i64) -> 
     Some(Notification { number, kind: event.routing_key(), at, read: number <= read_number, data: data(&event, user) })
 }
 
+/// Whether a stored event happened after `instant`.
+pub(super) fn is_after(payload: &str, instant: UnixMs) -> bool {
+    serde_json::from_str::<Caused>(payload).is_ok_and(|caused| caused.event.at() > instant)
+}
+
 fn data(event: &Event, user: UserId) -> Value {
     match event {
         Event::TradeMade { order, product, buyer, price, .. } => {
@@ -57,14 +62,15 @@ fn data(event: &Event, user: UserId) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contracts::{CommandId, OrderId, ProductId, UnixMs, Won};
+    use contracts::{CommandId, OrderId, ProductId, Won};
 
     #[test]
     fn nobody_learns_who_was_on_the_other_side() {
         let (buyer, seller) = (UserId(777_001), UserId(777_002));
         let (order, product, price, at) = (OrderId(1), ProductId(2), Won(3), UnixMs(0));
         let event = Event::TradeMade { order, product, buyer, seller, price, at };
-        let payload = serde_json::to_string(&Caused { command_id: CommandId::derived(buyer, "a", "b"), event }).unwrap();
+        let payload =
+            serde_json::to_string(&Caused { command_id: CommandId::derived(buyer, "a", "b"), event }).unwrap();
         for (user, side) in [(buyer, "buy"), (seller, "sell")] {
             let seen = of(1, &payload, user, 0).unwrap();
             assert_eq!(seen.data["side"], side);

@@ -150,13 +150,13 @@ async fn read(api: &Api, product: ProductId) -> Result<Seen, Failure> {
         .fetch_all(&db)
         .await
     };
-    let sell = api.read(None, sell).await?.into_iter().map(|row| json!({"sellPrice": row.price, "quantity": row.quantity}));
+    let sell =
+        api.read(None, sell).await?.into_iter().map(|row| json!({"sellPrice": row.price, "quantity": row.quantity}));
     let sell: Vec<Value> = sell.collect();
-    let buy = api.read(None, buy).await?.into_iter().map(|row| json!({"buyPrice": row.price, "quantity": row.quantity}));
+    let buy =
+        api.read(None, buy).await?.into_iter().map(|row| json!({"buyPrice": row.price, "quantity": row.quantity}));
     let buy: Vec<Value> = buy.collect();
-    let trade = |id: i64, price: i64, at| {
-        (id, json!({"id": id, "finalPrice": price, "tradeDate": local(UnixMs(at))}))
-    };
+    let trade = |id: i64, price: i64, at| (id, json!({"id": id, "finalPrice": price, "tradeDate": local(UnixMs(at))}));
     let rows = api.read(None, trades).await?;
     let trades = rows.into_iter().rev().map(|row| trade(row.order_id, row.final_price, row.traded_at_ms)).collect();
     Ok(Seen { levels: json!({"sell": sell, "buy": buy}), trades })

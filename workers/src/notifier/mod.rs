@@ -17,7 +17,7 @@ use platform::{
     database::{Trouble, trouble},
     pause::Pauses,
     rabbitmq::{
-        ConsumerError, ConsumingConnection, Deliveries, Delivered, Failure, PublishError, Publisher, Subscription,
+        ConsumerError, ConsumingConnection, Delivered, Deliveries, Failure, PublishError, Publisher, Subscription,
     },
     user_streams::UserStreams,
 };
@@ -83,8 +83,7 @@ impl Notifier {
             () = self.publisher.ready() => (),
             () = self.shutdown.requested() => return Ok(()),
         }
-        let connection =
-            ConsumingConnection::open(&self.config.rabbitmq, &format!("{} notifier", self.name)).await?;
+        let connection = ConsumingConnection::open(&self.config.rabbitmq, &format!("{} notifier", self.name)).await?;
         let batch_max = self.config.notifications.batch_max;
         let prefetch = u16::try_from(batch_max * BATCHES_AT_HAND).unwrap_or(u16::MAX);
         let (subscription, mut deliveries) = connection.subscribe(NOTIFIER_QUEUE, prefetch).await?;
