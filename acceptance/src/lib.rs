@@ -22,6 +22,7 @@ pub mod prometheus;
 pub mod replica;
 pub mod s3;
 pub mod servers;
+pub mod sse;
 pub mod versions;
 pub mod visitor;
 pub mod voucher;

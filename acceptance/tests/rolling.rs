@@ -17,7 +17,7 @@ use std::{
 
 const ADMINISTRATOR: (&str, &str) = ("boss", "password1");
 /// Workers go first: they must understand what the next API sends (README, Upgrade).
-const WORKERS: [&[&str]; 4] = [&["bid"], &["payment", "refund"], &["relay"], &["scheduler"]];
+const WORKERS: [&[&str]; 4] = [&["bid"], &["payment", "refund"], &["relay", "notifier"], &["scheduler"]];
 /// Longer than the balancer takes to notice.
 const ANNOUNCE_MS: u64 = 1_500;
 /// A process ends within its grace and announcement.
@@ -141,8 +141,8 @@ async fn every_process_is_replaced_under_load_and_no_request_fails() {
     assert!(day.promises_are_kept() && day.suspended == 0 && day.unresolved == 0, "{day}");
 
     // The last ones that took their posts were killed with `replace`: what is under way ends by others.
-    let _workers = market.worker(&["bid", "payment", "refund", "relay", "scheduler"]).await;
-    for queue in ["dead.bid", "dead.payment", "dead.refund"] {
+    let _workers = market.worker(&["bid", "payment", "refund", "relay", "notifier", "scheduler"]).await;
+    for queue in ["dead.bid", "dead.payment", "dead.refund", "dead.notifier"] {
         becomes("no dead letter", 0, || market.broker.depth(queue)).await;
     }
     let sources = operator::Sources {

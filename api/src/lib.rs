@@ -22,6 +22,7 @@ mod coupons;
 mod envelope;
 mod history;
 mod layers;
+mod notifications;
 mod openapi;
 mod payments;
 mod payouts;
@@ -37,6 +38,7 @@ mod sell;
 mod seoul;
 mod server;
 mod signature;
+mod streams;
 mod telemetry;
 mod users;
 mod webhooks;
@@ -109,6 +111,8 @@ pub async fn serve(dependencies: Dependencies, listener: TcpListener) -> Result<
         // These never end by themselves; they are dropped with the last answered request.
         _ = beside => (),
         () = auth::sessions::run(&api) => (),
+        () = notifications::hub::run(&api) => (),
+        () = products::stream::run(&api) => (),
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ type Failure = Box<dyn std::error::Error>;
 pub enum LimitsTask {
     /// Let a role take nothing more: it ends what it has in hand, and commands wait on their queues.
     Pause {
-        /// bid, payment, refund, relay or scheduler.
+        /// bid, payment, refund, relay, notifier or scheduler.
         role: WorkerRole,
         /// Wait so many seconds, at most, until it holds nothing any more, in any process.
         #[arg(long, default_value_t = 60)]
@@ -28,17 +28,17 @@ pub enum LimitsTask {
     },
     /// Let it go on.
     Resume {
-        /// bid, payment, refund, relay or scheduler.
+        /// bid, payment, refund, relay, notifier or scheduler.
         role: WorkerRole,
         /// Who, and why.
         #[command(flatten)]
         signature: Signature,
     },
-    /// Turn how much it does in a batch (bid, relay), or at once in each process (payment, refund).
+    /// Turn how much it does in a batch (bid, relay, notifier), or at once in each process (payment, refund).
     Set {
-        /// bid, payment, refund or relay.
+        /// bid, payment, refund, relay or notifier.
         role: WorkerRole,
-        /// Commands of a transaction (bid), rows of a look (relay); or `configured`.
+        /// Commands of a transaction (bid), rows of a look (relay), events (notifier); or `configured`.
         #[arg(long, value_parser = number_or_configured::<u32>)]
         batch: Option<Setting<u32>>,
         /// Commands at once; or `configured`.

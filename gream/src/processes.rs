@@ -195,6 +195,10 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
             };
             shutdown.spawn(scheduler.run(partitions));
         }
+        WorkerRole::Notifier => {
+            let notifier = workers::notifier::Notifier { config, clock, database, publisher, limits, shutdown: stop, name };
+            shutdown.spawn(notifier.run());
+        }
         WorkerRole::Payment => {
             announce_dead_letters(Role::Payment);
             let foundation =

@@ -7,7 +7,7 @@
 use crate::dlq::{Actor, DlqError, actions};
 use contracts::{
     PartitionCount, UnixMs,
-    topology::{REPLAY_QUEUE, Role, bid_queue},
+    topology::{NOTIFIER_QUEUE, REPLAY_QUEUE, Role, bid_queue},
 };
 use platform::{
     config::RabbitConfig,
@@ -179,6 +179,7 @@ pub async fn drained(
         WorkerRole::Payment => vec![Role::Payment.as_str().to_owned()],
         WorkerRole::Refund => vec![Role::Refund.as_str().to_owned()],
         WorkerRole::Relay => vec![REPLAY_QUEUE.to_owned()],
+        WorkerRole::Notifier => vec![NOTIFIER_QUEUE.to_owned()],
         WorkerRole::Scheduler => return Ok(()),
     };
     let connection = ConsumingConnection::open(rabbitmq, "gream limits").await?;

@@ -29,18 +29,21 @@ pub enum WorkerRole {
     Refund,
     /// The outbox and replays.
     Relay,
+    /// What users are told.
+    Notifier,
     /// Deadlines, and what else becomes due.
     Scheduler,
 }
 
 /// The name is no role's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such role: bid, payment, refund, relay or scheduler")]
+#[error("no such role: bid, payment, refund, relay, notifier or scheduler")]
 pub struct NoSuchRole;
 
 impl WorkerRole {
     /// Every one.
-    pub const ALL: [Self; 5] = [Self::Bid, Self::Payment, Self::Refund, Self::Relay, Self::Scheduler];
+    pub const ALL: [Self; 6] =
+        [Self::Bid, Self::Payment, Self::Refund, Self::Relay, Self::Notifier, Self::Scheduler];
 
     /// As in the table and on the command line.
     pub fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl WorkerRole {
             Self::Payment => "payment",
             Self::Refund => "refund",
             Self::Relay => "relay",
+            Self::Notifier => "notifier",
             Self::Scheduler => "scheduler",
         }
     }
@@ -57,7 +61,7 @@ impl WorkerRole {
     pub fn most_in_a_batch(self) -> Option<u32> {
         match self {
             Self::Bid => Some(2_000),
-            Self::Relay => Some(1_000),
+            Self::Relay | Self::Notifier => Some(1_000),
             Self::Payment | Self::Refund | Self::Scheduler => None,
         }
     }
@@ -66,7 +70,7 @@ impl WorkerRole {
     pub fn most_at_once(self) -> Option<u16> {
         match self {
             Self::Payment | Self::Refund => Some(256),
-            Self::Bid | Self::Relay | Self::Scheduler => None,
+            Self::Bid | Self::Relay | Self::Notifier | Self::Scheduler => None,
         }
     }
 }

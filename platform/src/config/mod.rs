@@ -77,6 +77,8 @@ pub struct Config {
     pub scheduler: SchedulerConfig,
     pub monitor: MonitorConfig,
     pub relay: RelayConfig,
+    pub notifications: NotificationsConfig,
+    pub product_streams: ProductStreamsConfig,
     pub clock: ClockConfig,
     pub telemetry: TelemetryConfig,
     pub shutdown: ShutdownConfig,

@@ -37,6 +37,10 @@ pub enum DutyName {
     EndedSessions,
     /// Deletes old webhooks.
     OldWebhooks,
+    /// Deletes old notifications.
+    OldNotifications,
+    /// Tells of gifticons that expire soon.
+    ExpiringGifticons,
     /// Deletes what is too old to be traced.
     OldHistory,
     /// Deletes discarded letters whose time to be restored is over.
@@ -45,7 +49,7 @@ pub enum DutyName {
 
 impl DutyName {
     /// Every duty.
-    pub const ALL: [DutyName; 9] = [
+    pub const ALL: [DutyName; 11] = [
         DutyName::StaleBids,
         DutyName::DailyPrices,
         DutyName::UnneededPictures,
@@ -53,6 +57,8 @@ impl DutyName {
         DutyName::CompareDays,
         DutyName::EndedSessions,
         DutyName::OldWebhooks,
+        DutyName::OldNotifications,
+        DutyName::ExpiringGifticons,
         DutyName::OldHistory,
         DutyName::DiscardedLetters,
     ];
@@ -67,6 +73,8 @@ impl DutyName {
             DutyName::CompareDays => "compare_days",
             DutyName::EndedSessions => "ended_sessions",
             DutyName::OldWebhooks => "old_webhooks",
+            DutyName::OldNotifications => "old_notifications",
+            DutyName::ExpiringGifticons => "expiring_gifticons",
             DutyName::OldHistory => "old_history",
             DutyName::DiscardedLetters => "discarded_letters",
         }

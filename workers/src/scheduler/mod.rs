@@ -12,7 +12,9 @@ mod compare_days;
 mod daily_prices;
 mod duty;
 mod ended_sessions;
+mod expiring_gifticons;
 mod old_history;
+mod old_notifications;
 mod old_webhooks;
 mod send;
 mod stale_bids;
@@ -55,7 +57,8 @@ impl Scheduler {
             unneeded_pictures::run(&self),
             charges::run(&self, partitions),
             compare_days::run(&self),
-            clean_up::run(&self)
+            clean_up::run(&self),
+            expiring_gifticons::run(&self)
         );
     }
 }

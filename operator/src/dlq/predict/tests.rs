@@ -186,3 +186,22 @@ proptest! {
         prop_assert_eq!(sends, is_open);
     }
 }
+
+#[test]
+fn an_event_is_booked_and_what_is_none_comes_back() {
+    let event = contracts::Event::GifticonExpiring {
+        gifticon: contracts::GifticonId(1),
+        product: contracts::ProductId(2),
+        user: UserId(3),
+        expires_at: NOW,
+        at: NOW,
+    };
+    let caused = Caused { command_id: CommandId::derived(UserId(1), "test", "k"), event };
+    let of = |body: &[u8]| {
+        let mut letter = letter(body, "out_of_attempts", "", NOW.0);
+        letter.role = Role::Notifier;
+        title(&letter, &Facts::default())
+    };
+    assert_eq!(of(&serde_json::to_vec(&caused).unwrap()), "would apply");
+    assert_eq!(of(b"nonsense"), "would come back: undecodable");
+}
