@@ -196,7 +196,8 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
             shutdown.spawn(scheduler.run(partitions));
         }
         WorkerRole::Notifier => {
-            let notifier = workers::notifier::Notifier { config, clock, database, publisher, limits, shutdown: stop, name };
+            let notifier =
+                workers::notifier::Notifier { config, clock, database, publisher, limits, shutdown: stop, name };
             shutdown.spawn(notifier.run());
         }
         WorkerRole::Payment => {

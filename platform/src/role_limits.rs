@@ -42,8 +42,7 @@ pub struct NoSuchRole;
 
 impl WorkerRole {
     /// Every one.
-    pub const ALL: [Self; 6] =
-        [Self::Bid, Self::Payment, Self::Refund, Self::Relay, Self::Notifier, Self::Scheduler];
+    pub const ALL: [Self; 6] = [Self::Bid, Self::Payment, Self::Refund, Self::Relay, Self::Notifier, Self::Scheduler];
 
     /// As in the table and on the command line.
     pub fn as_str(self) -> &'static str {

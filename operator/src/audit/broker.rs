@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn dead_letters_are_not_on_the_way() {
-        let queues = queues(&[("bid.00", 2), ("dead.bid", 1), ("retry.payment.1000", 3), ("replay", 4), ("notifier", 5)]);
+        let queues =
+            queues(&[("bid.00", 2), ("dead.bid", 1), ("retry.payment.1000", 3), ("replay", 4), ("notifier", 5)]);
         assert_eq!(queues.on_the_way(), 9);
         assert_eq!(queues.dead_letters()["dead.bid"], 1);
     }

@@ -12,6 +12,7 @@ mod intake;
 mod lane;
 mod presence;
 mod store;
+mod suspects;
 
 use contracts::{PartitionCount, PartitionId, Won};
 use domain::market::Limits;
