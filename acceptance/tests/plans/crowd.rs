@@ -103,7 +103,7 @@ const TABLES: [(&str, &str); 31] = [
     (
         "command_revisions (command_id, revision, fingerprint, fingerprint_before, payload, payload_before, action_id, \
          made_at_ms)",
-        "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 1, REPEAT('0', 32), '', '', n, n",
+        "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 1, REPEAT('0', 32), REPEAT('1', 32), '', '', n, n",
     ),
     (
         "discarded_letters (letter_key, command_id, role, payload, headers, action_id, discarded_at_ms, keep_until_ms)",

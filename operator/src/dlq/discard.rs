@@ -127,7 +127,7 @@ impl DeadLetters {
             told.selected += meant.len() as u64;
             progress.send_modify(|progress| progress.selected = told.selected);
             let result = self.discard_some(&held.subscription, &meant, actor, told, (progress, stop)).await;
-            held.give_back().await?;
+            held.give_back_the_rest().await?;
             result?;
         }
         Ok(())

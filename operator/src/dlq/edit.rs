@@ -161,7 +161,7 @@ impl DeadLetters {
             }
             Err(error) => Err(error),
         };
-        held.give_back().await?;
+        held.give_back_the_rest().await?;
         result
     }
 

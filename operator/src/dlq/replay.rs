@@ -155,7 +155,7 @@ impl DeadLetters {
                 run.progress.send_modify(|progress| progress.selected = progress.replayed + meant.len() as u64);
                 run.pace.reset();
                 let sent = send(publisher, &held.subscription, meant, run).await;
-                held.give_back().await?;
+                held.give_back_the_rest().await?;
                 if sent? == Sent::All && is_done {
                     break;
                 }
