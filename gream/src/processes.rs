@@ -1,6 +1,6 @@
 //! The long-running processes: what each one is made of, and how it starts and stops.
 
-use contracts::{PartitionCount, topology::Role};
+use contracts::{PartitionCount, UnixMs, topology::Role};
 use platform::{
     Clock, Config, Shutdown,
     admin::{self, Check},
@@ -19,6 +19,8 @@ type Failure = Box<dyn std::error::Error>;
 
 /// The one process that others send to.
 const API: &str = "api";
+/// What a worker of several roles is called.
+const SEVERAL_ROLES: &str = "workers";
 
 /// What every long-running process has.
 struct Foundation {
@@ -32,11 +34,17 @@ struct Foundation {
     name: String,
 }
 
+/// Unlike that of any other process, also one with the same pid in another container. It fits the columns that hold it
+/// (64 characters), however many roles a process has.
+fn process_name(what: &str, started: UnixMs) -> String {
+    format!("{what}-{}-{}-{:08x}", std::process::id(), started.0, rand::random::<u32>())
+}
+
 impl Foundation {
-    async fn lay(role: &str) -> Result<Self, Failure> {
+    async fn lay(what: &str) -> Result<Self, Failure> {
         let config = Arc::new(Config::load()?);
         // Nothing is sent to workers: they take, or stop taking.
-        let announce_ms = if role == API { config.shutdown.announce_ms } else { 0 };
+        let announce_ms = if what == API { config.shutdown.announce_ms } else { 0 };
         platform::telemetry::start_logging(&config.telemetry);
         platform::telemetry::metrics();
         platform::halt::arm(&config.test);
@@ -46,7 +54,7 @@ impl Foundation {
             PartitionCount::new(config.partitions.count).ok_or("partitions.count must be between 1 and 256")?;
         let database = database::pool(&config.database)?;
         let clock = Clock::configured(&config.clock);
-        let name = format!("{role}-{}-{}", std::process::id(), clock.now().0);
+        let name = process_name(what, clock.now());
         wait_for_installation(&database, partitions, &shutdown).await?;
         let ladder = config.payment_worker.ladder().ok_or("payment_worker.ladder_ms is no ladder")?;
         let topology = contracts::topology::Topology::new(partitions, &ladder);
@@ -144,7 +152,8 @@ async fn wait_for_installation(
 /// `gream worker …`
 pub async fn worker(roles: &[WorkerRole]) -> Result<ExitCode, Failure> {
     let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
-    let foundation = Foundation::lay(&names.join("+")).await?;
+    let what = if let [role] = names.as_slice() { role } else { SEVERAL_ROLES };
+    let foundation = Foundation::lay(what).await?;
     let listen = admin::serve(foundation.config.admin.listen, foundation.checks(), &foundation.shutdown).await?;
     tracing::info!(roles = names.join(" "), admin = %listen, name = foundation.name, "worker started");
     let outcomes = OutcomePublisher::start(foundation.config.redis.clone());
@@ -273,4 +282,21 @@ pub async fn sandbox(
     let webhooks = webhooks.map(toss::sandbox::webhooks::WebhookOptions::to);
     toss::sandbox::serve_with_webhooks(listener, options, webhooks, async move { shutdown.requested().await }).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The width of `partitions.owner` and of the other columns that hold it.
+    const WIDTH: usize = 64;
+
+    #[test]
+    fn a_process_name_fits_its_columns_and_is_nobody_elses() {
+        let longest =
+            WorkerRole::ALL.iter().map(|role| role.as_str()).chain([SEVERAL_ROLES]).max_by_key(|name| name.len());
+        let names = [(); 2].map(|()| process_name(longest.unwrap(), UnixMs(i64::MAX)));
+        assert!(names.iter().all(|name| name.len() <= WIDTH), "{names:?}");
+        assert_ne!(names[0], names[1]);
+    }
 }
