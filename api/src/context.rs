@@ -3,7 +3,7 @@
 use crate::{
     Dependencies, ServeError,
     auth::{passwords::Passwords, sessions::Sessions, tokens::Tokens},
-    commands::waiters::Waiters,
+    commands::{vanished::Accepted, waiters::Waiters},
     envelope::Failure,
     notifications::{self, hub::Hub},
     pictures::Intake,
@@ -59,6 +59,7 @@ pub(crate) struct Api {
     pub(crate) kakao: Option<Kakao>,
     pub(crate) products: KnownProducts,
     pub(crate) waiters: Arc<Waiters>,
+    pub(crate) accepted: Accepted,
     pub(crate) uploads: Places,
     pub(crate) intake: Intake,
     /// Open streams of notifications.
@@ -85,6 +86,7 @@ impl Api {
             kakao: Kakao::configured(&config.kakao)?,
             products: KnownProducts::new(),
             waiters: Arc::new(Waiters::new(config.http.max_in_flight)),
+            accepted: Accepted::default(),
             uploads: Places::new(MAX_UPLOADS, MAX_UPLOADS_OF_A_USER),
             reads: Reads::new(&config, database.clone())?,
             intake: Intake::new(&config.pictures),

@@ -111,6 +111,7 @@ pub async fn serve(dependencies: Dependencies, listener: TcpListener) -> Result<
         // These never end by themselves; they are dropped with the last answered request.
         _ = beside => (),
         () = auth::sessions::run(&api) => (),
+        () = commands::vanished::run(api.clone()) => (),
         () = notifications::hub::run(&api) => (),
         () = products::stream::run(&api) => (),
     }

@@ -3,7 +3,6 @@
 //! Promises: the audit and a trace are read-only; whatever changes something says who did it and why, in a row that is
 //! written first. Doesn't: run the market; that is `api` and `workers`.
 
-pub mod audit;
 pub mod dlq;
 pub mod limits;
 pub mod moment;
@@ -16,4 +15,4 @@ pub use audit::{
     AuditError, AuditReport, DATABASE_LIMIT, InvalidPage, ManagementPage, Sources, audit, audit_at_rest, audit_within,
 };
 pub use report::FinalReport;
-pub use status::{DutyStatus, RoleQueues, Status, StatusError, Waiting, status};
+pub use status::{AuditFinding, DutyStatus, LiveAudit, RoleQueues, Status, StatusError, Waiting, status};

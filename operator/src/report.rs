@@ -65,7 +65,7 @@ impl fmt::Display for FinalReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Check, Figures, Pending};
+    use audit::{Check, Figures, Pending};
     use contracts::UnixMs;
     use std::collections::BTreeMap;
 

@@ -20,6 +20,9 @@ use std::{
 /// More bids or outbox rows than this are not counted.
 const MAX_COUNTED: i64 = 1_000;
 
+/// Findings of the live audit that are listed.
+const MAX_LISTED: i64 = 10;
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
@@ -46,6 +49,30 @@ pub struct Status {
     pub outbox: Waiting,
     /// Charges about which Toss and we disagree.
     pub differences: i64,
+    /// What the live audit has found.
+    pub audit: LiveAudit,
+}
+
+/// What the scheduler's audit of the live system has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LiveAudit {
+    /// When each walk last came by everything; none before its first round ended.
+    pub walks: BTreeMap<String, Option<UnixMs>>,
+    /// How many findings there are.
+    pub findings: i64,
+    /// The oldest of them.
+    pub listed: Vec<AuditFinding>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditFinding {
+    /// The rule that is broken.
+    pub check: String,
+    /// By what.
+    pub finding: String,
+    /// When it was first seen.
+    pub found_at: UnixMs,
 }
 
 /// Something that should not be there for long.
@@ -116,6 +143,7 @@ pub async fn status(
         overdue_bids: within(limit, overdue_bids(database, at)).await?,
         outbox: within(limit, outbox(database, at)).await?,
         differences: within(limit, differences(database)).await?,
+        audit: within(limit, live_audit(database)).await?,
     })
 }
 
@@ -195,6 +223,25 @@ async fn differences(database: &MySqlPool) -> Result<i64, sqlx::Error> {
         .await
 }
 
+async fn live_audit(database: &MySqlPool) -> Result<LiveAudit, sqlx::Error> {
+    let walks = sqlx::query!("SELECT walk, round_ended_at_ms FROM audit_walks").fetch_all(database).await?;
+    let findings = sqlx::query_scalar!(r#"SELECT COUNT(*) AS "findings!: i64" FROM audit_findings"#);
+    let listed = sqlx::query!(
+        "SELECT check_name, finding, found_at_ms FROM audit_findings ORDER BY found_at_ms, check_name, finding LIMIT ?",
+        MAX_LISTED
+    );
+    Ok(LiveAudit {
+        walks: walks.into_iter().map(|row| (row.walk, row.round_ended_at_ms.map(UnixMs))).collect(),
+        findings: findings.fetch_one(database).await?,
+        listed: listed
+            .fetch_all(database)
+            .await?
+            .into_iter()
+            .map(|row| AuditFinding { check: row.check_name, finding: row.finding, found_at: UnixMs(row.found_at_ms) })
+            .collect(),
+    })
+}
+
 impl Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -213,7 +260,8 @@ impl Display for Status {
                 write!(f, ", the oldest for {}", Span(oldest_ms))?;
             }
         }
-        write!(f, "\nopen differences with Toss: {}", self.differences)
+        writeln!(f, "\nopen differences with Toss: {}", self.differences)?;
+        self.write_audit(f)
     }
 }
 
@@ -231,6 +279,20 @@ impl Status {
         writeln!(f)?;
         for (role, RoleQueues { waiting, unacked, retrying, dead, unconsumed }) in roles {
             writeln!(f, "{role:<18} {waiting:>10} {unacked:>10} {retrying:>10} {dead:>10} {unconsumed:>10}")?;
+        }
+        Ok(())
+    }
+
+    fn write_audit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "findings of the live audit: {}", self.audit.findings)?;
+        for (walk, ended_at) in &self.audit.walks {
+            match ended_at {
+                Some(ended_at) => write!(f, "; {walk} all seen {} ago", Span(self.at.ms_since(*ended_at)))?,
+                None => write!(f, "; {walk} not all seen yet")?,
+            }
+        }
+        for AuditFinding { check, finding, .. } in &self.audit.listed {
+            write!(f, "\n  {check}: {finding}")?;
         }
         Ok(())
     }
@@ -293,6 +355,15 @@ mod tests {
             overdue_bids: Waiting { count: 3, oldest_ms: Some(700_000) },
             outbox: Waiting::default(),
             differences: 1,
+            audit: LiveAudit {
+                walks: [("users".to_owned(), Some(at.plus_ms(-60_000))), ("orders".to_owned(), None)].into(),
+                findings: 1,
+                listed: vec![AuditFinding {
+                    check: "balances_equal_their_entries".to_owned(),
+                    finding: "user 7: available is off by 1".to_owned(),
+                    found_at: at,
+                }],
+            },
         };
         let shown = status.to_string();
         let line = |start: &str| -> String {
@@ -305,5 +376,8 @@ mod tests {
         assert_eq!(line("bid "), "bid 7 0 0 2 0");
         assert_eq!(line("overdue bids"), "overdue bids: 3, the oldest for 11 min");
         assert_eq!(line("outbox rows"), "outbox rows: 0");
+        let audit = "findings of the live audit: 1; orders not all seen yet; users all seen 60 s ago";
+        assert_eq!(line("findings"), audit);
+        assert!(shown.ends_with("\n  balances_equal_their_entries: user 7: available is off by 1"), "{shown}");
     }
 }

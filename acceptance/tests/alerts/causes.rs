@@ -9,8 +9,8 @@ use acceptance::{
     wait::{becomes, eventually, within},
 };
 use contracts::{
-    Command, UnixMs, UserId, Won,
-    topology::{COMMANDS_EXCHANGE, EVENTS_EXCHANGE},
+    Command, ProductId, UnixMs, UserId, Won,
+    topology::{COMMANDS_EXCHANGE, EVENTS_EXCHANGE, bid_queue},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -147,6 +147,54 @@ async fn a_scheduler_that_stands_still() {
     .await;
     let open = market.number("SELECT COUNT(*) FROM bids WHERE state = 'open'").await;
     assert_eq!(open, 0, "what was overdue is retired");
+}
+
+#[tokio::test]
+async fn books_that_are_wrong_and_a_command_that_vanishes() {
+    let mut market = Market::new("alert_audit").await;
+    market.set("GREAM__SCHEDULER__AUDIT_INTERVAL_MS", 100);
+    market.set("GREAM__SCHEDULER__AUDIT_ROUND_PAUSE_MS", 1_000);
+    market.set("GREAM__COMMANDS__VANISHED_AFTER_MS", 1_000);
+    market.product(1).await;
+    let (mut api, visitor) = start_api(&market).await;
+    let mut relay = market.worker(&["relay"]).await;
+    let scheduler = market.worker(&["scheduler"]).await;
+    let alice = visitor.join("alice").await;
+    let prometheus = watched(&market, &mut [&mut api, &mut relay]).await;
+    walked(&market).await;
+
+    sqlx::query("UPDATE balances SET available = available + 1").execute(&market.database).await.unwrap();
+    prometheus.alarms("GreamAuditFindings", ("severity", "page")).await;
+    let audit = status(&market).await["audit"].take();
+    assert_eq!((&audit["findings"], &audit["listed"][0]["check"]), (&json!(1), &json!("balances_equal_their_entries")));
+    assert!(audit["walks"]["users"].is_i64(), "{audit}");
+    sqlx::query("UPDATE balances SET available = available - 1").execute(&market.database).await.unwrap();
+    becomes("a round has not met it again", 0, || market.number("SELECT COUNT(*) FROM audit_findings")).await;
+
+    vanishes(&market, &alice, &prometheus).await;
+    drop(scheduler);
+    market.advance_clock(3 * 86_400_000);
+    prometheus.alarms("GreamAuditBehind", ("walk", "orders")).await;
+}
+
+/// Every walk has come by everything once.
+async fn walked(market: &Market) {
+    let ended = "SELECT COUNT(*) FROM audit_walks WHERE round_ended_at_ms IS NOT NULL";
+    becomes("every walk has ended a round", 3, || market.number(ended)).await;
+}
+
+/// Of two bids on one queue the older is taken away.
+async fn vanishes(market: &Market, alice: &Visitor, prometheus: &Prometheus) {
+    let place = async |price: i64| assert_eq!(alice.post("/api/buy/1", &json!({"price": price})).await.status, 202);
+    place(1_000).await;
+    market.broker.receive(&bid_queue(market.partitions.of_product(ProductId(1)))).await;
+    // The younger by more than what may overtake on the way.
+    market.advance_clock(60_000);
+    place(1_010).await;
+    let quiet = prometheus.fires("GreamCommandVanished", ("role", "bid")).await;
+    assert!(!quiet, "its queue stands still");
+    let _bids = market.worker(&["bid"]).await;
+    prometheus.alarms("GreamCommandVanished", ("role", "bid")).await;
 }
 
 /// `gream status --json`.

@@ -2,6 +2,7 @@
 
 use contracts::{CommandId, CommandState, Fingerprint, Outcome, ResultCode, UnixMs, UserId};
 use sqlx::{MySqlPool, QueryBuilder};
+use std::collections::HashMap;
 
 /// A command's row.
 #[derive(Clone, Debug)]
@@ -119,4 +120,19 @@ pub(crate) async fn outcomes(database: &MySqlPool, ids: &[CommandId]) -> Result<
     // Its text differs with the number of ids: not worth a place among the prepared statements.
     let rows: Vec<Stored> = read.build_query_as().persistent(false).fetch_all(database).await?;
     Ok(rows.into_iter().filter_map(|stored| Row::try_from(stored).ok()?.outcome()).collect())
+}
+
+/// When those of `ids` that have a row, ended or not, were accepted.
+pub(crate) async fn accepted_at(
+    database: &MySqlPool,
+    ids: &[CommandId],
+) -> Result<HashMap<CommandId, UnixMs>, sqlx::Error> {
+    let mut read = QueryBuilder::new("SELECT command_id, accepted_at_ms FROM commands WHERE command_id IN (");
+    let mut list = read.separated(", ");
+    for id in ids {
+        list.push_bind(id.bytes().to_vec());
+    }
+    read.push(")");
+    let rows: Vec<(Vec<u8>, i64)> = read.build_query_as().persistent(false).fetch_all(database).await?;
+    Ok(rows.iter().filter_map(|(id, at)| Some((CommandId::from_slice(id)?, UnixMs(*at)))).collect())
 }

@@ -12,6 +12,7 @@ mod answer;
 pub(crate) mod lookup;
 pub(crate) mod poll;
 pub(crate) mod status;
+pub(crate) mod vanished;
 pub(crate) mod waiters;
 mod wishes;
 
@@ -74,7 +75,7 @@ impl Api {
         self.reads.note_write(envelope.user, wait).await;
         let waiter = if wait.is_zero() { None } else { Some(self.register(id)?) };
         self.publish(wishes, &envelope, &routing_key, waiter.is_some()).await?;
-        metrics::counter!("gream_commands_accepted_total", "kind" => kind.as_str()).increment(1);
+        self.note_accepted(&envelope, &routing_key);
         tracing::debug!(command = %id, %kind, "accepted");
 
         // From here on there is a command, and every answer names it.
@@ -85,12 +86,18 @@ impl Api {
 
     /// Sends a command of the market's own on its way; nobody waits for it.
     pub(crate) async fn send(&self, id: CommandId, command: Command) -> Result<(), Failure> {
-        let (kind, at) = (command.kind(), self.clock.now());
+        let at = self.clock.now();
         let routing_key = routing_key(&command, self.partitions).ok_or(contracts::ResultCode::Unexpected)?;
         let envelope = Envelope::new(id, UserId::SYSTEM, at, None, command);
         self.publish(&Wishes::default(), &envelope, &routing_key, false).await?;
-        metrics::counter!("gream_commands_accepted_total", "kind" => kind.as_str()).increment(1);
+        self.note_accepted(&envelope, &routing_key);
         Ok(())
+    }
+
+    fn note_accepted(&self, envelope: &Envelope, routing_key: &str) {
+        let kind = envelope.command.kind();
+        metrics::counter!("gream_commands_accepted_total", "kind" => kind.as_str()).increment(1);
+        self.accepted.note(envelope.id, Role::of(kind), routing_key, self.clock.now());
     }
 
     async fn answer(&self, envelope: &Envelope, waiter: Option<Waiter>, wait: Duration) -> Result<Response, Failure> {

@@ -16,6 +16,7 @@ pub(crate) async fn run(api: Shared) {
     let connected = subscriber.connected();
     let told = async {
         while let Some(outcome) = subscriber.next().await {
+            api.accepted.heard(outcome.id);
             api.waiters.deliver(&outcome);
         }
     };

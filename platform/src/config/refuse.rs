@@ -14,6 +14,8 @@ const MOST_WINDOW_CALLS: u32 = 100_000;
 const MOST_EVENTS_TOGETHER: usize = 1_000;
 /// Dead letters are kept for thirty days.
 const LEAST_KEPT_DAYS: u32 = 31;
+/// A tenth of it is the pause between two looks.
+const LEAST_VANISHED_AFTER_MS: u64 = 100;
 const MIN_SECRET_LENGTH: usize = 32;
 
 /// Every reason not to start with `config`; empty when there is none.
@@ -29,6 +31,7 @@ pub(super) fn reasons(config: &Config) -> Vec<String> {
     contradictory(config, &mut refuse);
     of_accounts(config, &mut refuse);
     of_streams(config, &mut refuse);
+    of_audit(config, &mut refuse);
     reasons
 }
 
@@ -46,6 +49,22 @@ fn of_streams(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
     refuse(
         notifications.kept_days < LEAST_KEPT_DAYS,
         "notifications.kept_days is less than 31: a dead letter that is replayed later would notify twice",
+    );
+}
+
+fn of_audit(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
+    let scheduler = &config.scheduler;
+    refuse(
+        scheduler.audit_interval_ms == 0 || scheduler.audit_slice_ms == 0 || scheduler.audit_round_pause_ms < 0,
+        "scheduler.audit_interval_ms or audit_slice_ms is 0, or audit_round_pause_ms negative: the audit would do nothing else, or nothing",
+    );
+    refuse(
+        scheduler.audit_slice_ms > config.database.statement_timeout_ms / 2,
+        "scheduler.audit_slice_ms is more than half of database.statement_timeout_ms: slices would be cut off before they end",
+    );
+    refuse(
+        config.commands.vanished_after_ms < LEAST_VANISHED_AFTER_MS,
+        "commands.vanished_after_ms is less than 100: what a worker has just been given would count as lost",
     );
 }
 

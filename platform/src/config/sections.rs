@@ -125,7 +125,7 @@ section!(MarketConfig {
     fee_per_mille: u32,
     sign_up_gift: i64,
 });
-section!(CommandsConfig { instant_valid_ms: i64, bid_valid_ms: i64, accepted_at_skew_ms: i64 });
+section!(CommandsConfig { instant_valid_ms: i64, bid_valid_ms: i64, accepted_at_skew_ms: i64, vanished_after_ms: u64 });
 section!(BidWorkerConfig {
     lanes: u16,
     batch_max: usize,
@@ -157,6 +157,9 @@ section!(SchedulerConfig {
     deposit_look_ms: i64,
     compare_interval_ms: u64,
     compare_pace_ms: u64,
+    audit_interval_ms: u64,
+    audit_slice_ms: u64,
+    audit_round_pause_ms: i64,
 });
 section!(MonitorConfig { interval_ms: u64, rabbitmq_page: Secret });
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });

@@ -45,11 +45,13 @@ pub enum DutyName {
     OldHistory,
     /// Deletes discarded letters whose time to be restored is over.
     DiscardedLetters,
+    /// Holds the books against their rules.
+    AuditSlices,
 }
 
 impl DutyName {
     /// Every duty.
-    pub const ALL: [DutyName; 11] = [
+    pub const ALL: [DutyName; 12] = [
         DutyName::StaleBids,
         DutyName::DailyPrices,
         DutyName::UnneededPictures,
@@ -61,6 +63,7 @@ impl DutyName {
         DutyName::ExpiringGifticons,
         DutyName::OldHistory,
         DutyName::DiscardedLetters,
+        DutyName::AuditSlices,
     ];
 
     /// As in metrics and rows.
@@ -77,6 +80,7 @@ impl DutyName {
             DutyName::ExpiringGifticons => "expiring_gifticons",
             DutyName::OldHistory => "old_history",
             DutyName::DiscardedLetters => "discarded_letters",
+            DutyName::AuditSlices => "audit_slices",
         }
     }
 }

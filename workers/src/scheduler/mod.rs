@@ -1,11 +1,12 @@
 //! The scheduler: notices what became due, and sends commands about it. By itself it changes nothing but what is made
 //! of other tables (or of Toss's lists) and could be made again, and cleans away what is over: ended sessions, old
-//! webhooks, and pictures that nobody needs any more.
+//! webhooks, and pictures that nobody needs any more. Beside that it audits the books, which changes nothing in them.
 //!
 //! Promises: any number of schedulers may run; their commands have derived ids, so what two of them send is one command.
 //! If none runs nobody trades wrongly: reads and matching exclude bids past their deadline anyway. But things stay: what
 //! such bids hold, a voucher's claim until its offer is expired, charges that are stuck in between, debts, and pictures.
 
+mod audit_slices;
 mod charges;
 mod clean_up;
 mod compare_days;
@@ -58,7 +59,8 @@ impl Scheduler {
             charges::run(&self, partitions),
             compare_days::run(&self),
             clean_up::run(&self),
-            expiring_gifticons::run(&self)
+            expiring_gifticons::run(&self),
+            audit_slices::run(&self)
         );
     }
 }
