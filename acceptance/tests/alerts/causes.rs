@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Longer than a bid may wait, and than a stalled duty is forgiven.
 const A_WHILE: Duration = Duration::from_mins(2);
 
-async fn watched(market: &Market, processes: &mut [&mut Process]) -> Prometheus {
+pub async fn watched(market: &Market, processes: &mut [&mut Process]) -> Prometheus {
     let mut targets = Vec::new();
     for process in processes {
         targets.push(process.address("admin").await);
@@ -225,7 +225,7 @@ async fn toss_is_away_and_differs() {
 }
 
 /// A charge, as the API saves it, and the command that confirms it.
-async fn charge(market: &Market, user: UserId, number: u32) -> contracts::Envelope {
+pub async fn charge(market: &Market, user: UserId, number: u32) -> contracts::Envelope {
     let (order_id, UnixMs(now)) = (format!("order-{number}"), market.now());
     sqlx::query(
         "INSERT INTO payments (order_id, user_id, amount, order_name, state, attempt, cancelled_amount, created_at_ms, \

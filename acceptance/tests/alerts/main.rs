@@ -6,3 +6,4 @@ mod causes;
 mod exposed;
 mod queries;
 mod rules;
+mod slowness;

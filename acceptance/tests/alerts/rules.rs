@@ -56,6 +56,17 @@ fn every_alert_has_its_page_and_every_page_its_alert() {
     assert_eq!(pages, BTreeSet::new(), "pages without an alert");
 }
 
+#[test]
+fn every_alert_is_caused_by_a_test() {
+    let folder = root().join("acceptance/tests/alerts");
+    let causes = ["causes.rs", "slowness.rs"].map(|file| fs::read_to_string(folder.join(file)).unwrap()).concat();
+    let waits = |alert: &str| {
+        causes.contains(&format!("alarms(\"{alert}\",")) || causes.contains(&format!("fires(\"{alert}\","))
+    };
+    let uncaused: Vec<String> = rules().into_iter().map(|rule| rule.alert).filter(|alert| !waits(alert)).collect();
+    assert_eq!(uncaused, [""; 0], "cause them in one of these");
+}
+
 fn links_lead_somewhere(folder: &Path, text: &str) {
     for link in text.split("](").skip(1).map(|rest| rest.split_once(')').unwrap().0) {
         assert!(folder.join(link).is_file(), "{link}");
