@@ -2,7 +2,7 @@
 
 use crate::arguments::WorkerRole;
 use contracts::{PartitionCount, topology::Role};
-use operator::pipeline::BreakerNow;
+use operator::pipeline::{AskBreaker, BreakerNow};
 use platform::{
     Clock, Config, Shutdown,
     admin::{self, Check},
@@ -234,15 +234,14 @@ fn watched(foundation: &Foundation) -> api::Watched {
     let limit = Duration::from_millis(foundation.config.database.statement_timeout_ms);
     let breaker = workers::SharedBreaker::new(foundation.database.clone(), limit, &foundation.name);
     let clock = foundation.clock.clone();
-    let ask = move || {
+    let ask: AskBreaker = Arc::new(move || {
         let (breaker, clock) = (breaker.clone(), clock.clone());
-        let seen = async move {
+        Box::pin(async move {
             let seen = breaker.read().await?;
             Ok(BreakerNow { passes: seen.state.lets_pass(), told: seen.told_at(clock.now()) })
-        };
-        Box::pin(seen) as _
-    };
-    api::Watched { duties: DutyName::ALL.map(DutyName::as_str).to_vec(), breaker: Arc::new(ask) }
+        })
+    });
+    api::Watched { duties: DutyName::ALL.map(DutyName::as_str).to_vec(), breaker: ask }
 }
 
 /// `gream sandbox`

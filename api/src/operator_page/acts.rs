@@ -3,13 +3,7 @@
 //! Promises: a stop, of the act or of the process, ends it between two letters, none of which is lost; who and why are
 //! written down before it begins. Doesn't: go on after a restart; the letters that were left lie where they lay.
 
-use super::{
-    Desk, Refusal,
-    answer::Asked,
-    desk::Hand,
-    selection::Selection,
-    session::Operator,
-};
+use super::{Desk, Refusal, answer::Asked, desk::Hand, selection::Selection, session::Operator};
 use axum::{
     Extension, Json,
     extract::State,
@@ -166,7 +160,7 @@ fn start(desk: &Arc<Desk>, deed: Deed, actor: Actor, hand: Hand) -> Act {
         end: Arc::default(),
     };
     *desk.acts.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(act.clone());
-    let (desk, stop, end) = (desk.clone(), act.stop.clone(), act.end.clone());
+    let (desk, stop, ending) = (desk.clone(), act.stop.clone(), Ending(act.end.clone()));
     let process = desk.api.shutdown.clone();
     // The process waits for it, and a client that leaves does not end it.
     process.clone().spawn(async move {
@@ -182,9 +176,27 @@ fn start(desk: &Arc<Desk>, deed: Deed, actor: Actor, hand: Hand) -> Act {
         let told = done.map_or_else(|error| End::Failed(error.to_string()), End::Done);
         // The next one finds its turn free, once this one is told to be over.
         drop(hand);
-        let _ = end.set(told);
+        ending.tell(told);
     });
     act
+}
+
+/// Tells how an act ended, whatever becomes of its task: one that never ends would keep everybody from the dead letters.
+struct Ending(Arc<OnceLock<End>>);
+
+impl Ending {
+    fn tell(&self, end: End) {
+        // Told already: then that holds.
+        drop(self.0.set(end));
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.0.get().is_none() {
+            self.tell(End::Failed("it ended without a word: the process's log says why".to_owned()));
+        }
+    }
 }
 
 async fn carry_out(

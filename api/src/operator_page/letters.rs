@@ -119,10 +119,7 @@ pub(super) async fn find(
 }
 
 /// The letters of one command, or the one with this key.
-pub(super) async fn show(
-    State(desk): State<Arc<Desk>>,
-    Path(id): Path<String>,
-) -> Result<Json<Vec<Whole>>, Refusal> {
+pub(super) async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Result<Json<Vec<Whole>>, Refusal> {
     let id: LetterId = id.parse().map_err(Refusal::bad::<String>)?;
     let _hand = desk.hand().await?;
     let shown = desk.letters.show(id).await?;
@@ -136,10 +133,8 @@ fn whole(Shown { letter, prediction, state }: Shown) -> Whole {
 
 /// A message without account numbers and the like. In what is no JSON nobody can tell where they are.
 fn body(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).map_or_else(
-        |_| format!("{} bytes that are no JSON: `gream dlq show` has them", bytes.len()).into(),
-        masked,
-    )
+    serde_json::from_slice(bytes)
+        .map_or_else(|_| format!("{} bytes that are no JSON: `gream dlq show` has them", bytes.len()).into(), masked)
 }
 
 /// What a replay of a selection would come to.

@@ -122,10 +122,7 @@ pub(super) async fn sign_in(State(desk): State<Arc<Desk>>, request: Request) -> 
 }
 
 /// Who is signed in.
-pub(super) async fn show(
-    State(desk): State<Arc<Desk>>,
-    Extension(operator): Extension<Operator>,
-) -> Json<SignedIn> {
+pub(super) async fn show(State(desk): State<Arc<Desk>>, Extension(operator): Extension<Operator>) -> Json<SignedIn> {
     Json(SignedIn { login_id: operator.login_id, ends_at: operator.ends, mode: mode(&desk) })
 }
 

@@ -75,15 +75,15 @@ pub(crate) async fn on_sale(
     page: Page,
 ) -> Result<Vec<SellLevel>, sqlx::Error> {
     sqlx::query_as!(
-            SellLevel,
-            r#"SELECT book_price AS "sell_price!", COUNT(*) AS quantity FROM bids
+        SellLevel,
+        r#"SELECT book_price AS "sell_price!", COUNT(*) AS quantity FROM bids
              WHERE product_id = ? AND side = 'sell' AND state = 'open' AND deadline_ms > ?
              GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
-            product.0,
-            now.0,
-            page.size,
-            page.offset
-        )
+        product.0,
+        now.0,
+        page.size,
+        page.offset
+    )
     .fetch_all(db)
     .await
 }
@@ -119,15 +119,15 @@ pub(crate) async fn wanted(
     page: Page,
 ) -> Result<Vec<BuyLevel>, sqlx::Error> {
     sqlx::query_as!(
-            BuyLevel,
-            r#"SELECT -book_price AS "buy_price!: i64", COUNT(*) AS quantity FROM bids
+        BuyLevel,
+        r#"SELECT -book_price AS "buy_price!: i64", COUNT(*) AS quantity FROM bids
              WHERE product_id = ? AND side = 'buy' AND state = 'open' AND deadline_ms > ?
              GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
-            product.0,
-            now.0,
-            page.size,
-            page.offset
-        )
+        product.0,
+        now.0,
+        page.size,
+        page.offset
+    )
     .fetch_all(db)
     .await
 }

@@ -55,7 +55,10 @@ fn queues(pipeline: &Pipeline) -> Vec<Firing> {
         }
         let flow = pipeline.flows.get(role).copied().unwrap_or_default();
         if flow.fullness > FULL {
-            firing.push(urgent("GreamQueueFilling", format!("a queue of role {role} is {:.0} % full", flow.fullness * 100.0)));
+            firing.push(urgent(
+                "GreamQueueFilling",
+                format!("a queue of role {role} is {:.0} % full", flow.fullness * 100.0),
+            ));
         }
         // Payment workers stop consuming while the breaker is open.
         let is_meant = *role == "payment" && !pipeline.breaker.passes;
