@@ -21,6 +21,8 @@ pub mod prometheus;
 pub mod replica;
 pub mod s3;
 pub mod servers;
+pub mod stage;
+pub mod thousand;
 pub mod versions;
 pub mod visitor;
 pub mod voucher;

@@ -1,8 +1,13 @@
 //! A thousand dead letters of three causes.
 
-use crate::stage::{DEAD, Stage};
-use acceptance::commands::buy;
-use contracts::{Envelope, topology::{COMMANDS_EXCHANGE, bid_queue, routing_key}};
+use crate::{
+    commands::buy,
+    stage::{DEAD, Stage},
+};
+use contracts::{
+    Envelope,
+    topology::{COMMANDS_EXCHANGE, bid_queue, routing_key},
+};
 use lapin::{BasicProperties, options::BasicPublishOptions};
 
 /// Refused by the database, and mendable; of these some expire before they are.

@@ -1,0 +1,124 @@
+//! Each view over a small market at work; and the README's picture, when `dev/screenshot` asks for it (`GREAM_SCREENSHOT`).
+
+use super::{Desk, go};
+use acceptance::{
+    Market,
+    commands::{buy, envelope, sell},
+    stage::Stage,
+};
+use contracts::{Command, ProductId, Side, UserId, Won};
+use std::{path::PathBuf, time::Duration};
+
+const BUYERS: u64 = 4;
+
+/// Bids around 1,000 won on both sides, some of which trade.
+async fn trade(market: &Market, sellers: UserId, product: ProductId, round: u64) {
+    let mut commands = Vec::new();
+    for n in 0..40_u64 {
+        let price = 1_000 + i64::try_from((n * 7 + round * 13) % 40).unwrap() * 10;
+        commands.push(sell(&format!("s{round}-{n}"), sellers, product, price + 50, market.now()));
+        let buyer = UserId(100 + n % BUYERS);
+        commands.push(buy(
+            &format!("b{round}-{n}"),
+            buyer,
+            product,
+            price - 60 + i64::try_from(n % 5).unwrap() * 30,
+            market.now(),
+        ));
+    }
+    market.broker.publish(market.partitions, &commands).await;
+}
+
+#[tokio::test]
+async fn each_view_shows_a_market_at_work() {
+    let mut stage = Stage::new("page_views").await;
+    let (_sandbox, _) = stage.market.sandbox().await;
+    let _others = stage.market.worker(&["payment", "refund", "scheduler"]).await;
+    for n in 0..BUYERS {
+        stage.market.user(100 + n, 10_000_000).await;
+    }
+    stage.poisoned(12).await;
+    let desk = Desk::open(&stage.market).await;
+    for round in 0..3 {
+        trade(&stage.market, stage.seller, stage.product, round).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let page = desk.browser(folder.path()).await;
+    page.look_like((1_360, 1_010), "light").await;
+
+    // What fires is what is so: dead letters, and nothing else once each duty has run.
+    page.until("document.querySelectorAll('#firing li').length === 1 && document.querySelector('#firing').textContent.includes('GreamDeadLetters')").await;
+    let shown = page.text("#pipeline").await;
+    for part in ["Partitions of the order books", "bid", "stale_bids", "compare_days", "closed"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let holders = "[...document.querySelectorAll('#pipeline table')].find(table => table.caption.textContent.startsWith('Partitions')).tBodies[0]";
+    page.until(&format!("{holders}.rows.length === 4 && {holders}.textContent.includes('bid+relay-')")).await;
+    let at = page.evaluate("document.querySelector('#pipeline').dataset.at").await;
+    page.until(&format!("document.querySelector('#pipeline').dataset.at !== {at}")).await;
+
+    let (market, seller, product) = (&stage.market, stage.seller, stage.product);
+    let work = async {
+        for round in 3.. {
+            trade(market, seller, product, round).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let seen = async {
+        page.until(
+            "Number(document.querySelector('#pipeline table tbody tr').lastChild.textContent.replaceAll(',', '')) > 0",
+        )
+        .await;
+        page.picture().await
+    };
+    let picture = tokio::select! { picture = seen => picture, () = work => unreachable!() };
+    if let Some(path) = std::env::var_os("GREAM_SCREENSHOT").map(PathBuf::from) {
+        std::fs::write(&path, decoded(&picture)).unwrap();
+        println!("a picture of the page is in {}", path.display());
+    }
+    assert!(decoded(&picture).starts_with(b"\x89PNG"));
+
+    go(&page, &format!("market/{}", product.0)).await;
+    page.until("document.querySelector('svg#book path.sell') && document.querySelector('svg#trades .price')").await;
+    let label = page.evaluate("document.querySelector('#trades').getAttribute('aria-label')").await;
+    assert!(label.as_str().unwrap().starts_with("The last 100 trades"), "{label}");
+    let order = page.text("#shown a[href^='#trace/order']").await;
+    go(&page, &format!("trace/order:{order}")).await;
+    page.until("document.querySelector('#traced')?.textContent.includes('on held of user')").await;
+
+    // Told what to do where nothing is found.
+    go(&page, "trace/order:1").await;
+    page.until("document.querySelector('#said').textContent.includes('not known here')").await;
+    go(&page, "market/999999").await;
+    page.until("document.querySelector('#said').textContent.includes('no such product')").await;
+
+    // A bid that waits where nobody works.
+    stage.workers.kill();
+    let cancel = envelope(
+        "c",
+        stage.seller,
+        stage.market.now(),
+        Command::CancelBid { bid: contracts::BidId(1), side: Side::Sell },
+    );
+    let late = buy("late", UserId(100), stage.product, Won(500).0, stage.market.now());
+    stage.market.broker.publish(stage.market.partitions, &[cancel, late]).await;
+    go(&page, "pipeline").await;
+    page.until("document.querySelector('#firing')?.textContent.includes('nobody consumes the queues of role bid')")
+        .await;
+}
+
+/// Base64, as Chromium writes it.
+fn decoded(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut bits, mut count) = (0_u32, 0);
+    for digit in text.bytes().filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte)) {
+        bits = bits << 6 | u32::try_from(digit).unwrap();
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).unwrap());
+        }
+    }
+    bytes
+}
