@@ -130,7 +130,7 @@ pub(super) async fn begin(
 }
 
 fn deed(asked: AskedAct, now: UnixMs) -> Result<Deed, Refusal> {
-    let filter = |selection: Option<Selection>| selection.unwrap_or_default().to_act(now);
+    let filter = |selection: Option<Selection>| selection.unwrap_or_default().for_acting(now);
     match asked.what.as_str() {
         "replay" => {
             let per_s = asked.per_second.unwrap_or(USUAL_RATE);

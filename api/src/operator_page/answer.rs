@@ -24,7 +24,7 @@ impl Refusal {
         Self { status, says: says.into(), retry_after_s: None }
     }
 
-    pub(super) fn bad(says: impl Into<String>) -> Self {
+    pub(super) fn bad<T: Into<String>>(says: T) -> Self {
         Self::new(StatusCode::BAD_REQUEST, says)
     }
 

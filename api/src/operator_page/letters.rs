@@ -103,7 +103,7 @@ struct ForeseenLetter {
 /// What there is, by cause.
 pub(super) async fn groups(State(desk): State<Arc<Desk>>) -> Result<Json<Listing>, Refusal> {
     let _hand = desk.hand().await?;
-    Ok(Json(desk.letters.list(&Selection::default().to_look(desk.api.clock.now())?).await?))
+    Ok(Json(desk.letters.list(&Selection::default().for_looking(desk.api.clock.now())?).await?))
 }
 
 /// The letters of a selection, oldest first.
@@ -111,7 +111,7 @@ pub(super) async fn find(
     State(desk): State<Arc<Desk>>,
     Asked(selection): Asked<Selection>,
 ) -> Result<Json<Found>, Refusal> {
-    let filter = selection.to_look(desk.api.clock.now())?;
+    let filter = selection.for_looking(desk.api.clock.now())?;
     let _hand = desk.hand().await?;
     let (letters, unread) = desk.letters.look(&filter).await?;
     let more = letters.len().saturating_sub(LISTED);
@@ -142,7 +142,7 @@ pub(super) async fn dry_run(
     State(desk): State<Arc<Desk>>,
     Asked(selection): Asked<Selection>,
 ) -> Result<Json<Foreseen>, Refusal> {
-    let mut filter = selection.to_look(desk.api.clock.now())?;
+    let mut filter = selection.for_looking(desk.api.clock.now())?;
     filter.at_most = Some(filter.at_most.unwrap_or(MAX_LETTERS).min(MAX_LETTERS));
     let _hand = desk.hand().await?;
     let DryRun { counts, letters, unread } = desk.letters.dry_run(&filter).await?;

@@ -91,8 +91,11 @@ pub(super) async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<u64>) -> 
     let sell = desk.api.within(market::on_sale(db, product, at, LEVELS)).await?;
     let buy = desk.api.within(market::wanted(db, product, at, LEVELS)).await?;
     let trades = desk.api.within(market::traded(db, product, TRADES)).await?;
-    let trade =
-        |trade: market::Traded| Trade { id: trade.order_id, price: trade.final_price, at: UnixMs(trade.traded_at_ms) };
+    let trade = |trade: market::StoredTrade| Trade {
+        id: trade.order_id,
+        price: trade.final_price,
+        at: UnixMs(trade.traded_at_ms),
+    };
     Ok(Json(Market {
         at,
         product: found.into(),

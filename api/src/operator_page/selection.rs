@@ -27,7 +27,7 @@ pub(super) struct Selection {
 
 impl Selection {
     /// For who only looks.
-    pub(super) fn to_look(self, now: UnixMs) -> Result<Filter, Refusal> {
+    pub(super) fn for_looking(self, now: UnixMs) -> Result<Filter, Refusal> {
         if self.ids.len() > MAX_IDS {
             return Err(Refusal::bad(format!("name at most {MAX_IDS} letters")));
         }
@@ -47,9 +47,9 @@ impl Selection {
     }
 
     /// For who acts: something is said, and no more is meant than one act may.
-    pub(super) fn to_act(self, now: UnixMs) -> Result<Filter, Refusal> {
+    pub(super) fn for_acting(self, now: UnixMs) -> Result<Filter, Refusal> {
         let all = self.all;
-        let filter = self.to_look(now)?;
+        let filter = self.for_looking(now)?;
         if filter.means_everything() && !all {
             return Err(DlqError::Everything.into());
         }
@@ -71,9 +71,9 @@ mod tests {
     #[test]
     fn an_act_is_bounded_and_never_means_everything_by_mistake() {
         let now = UnixMs(10_000);
-        assert!(read(json!({})).to_act(now).is_err());
-        assert!(read(json!({"reason": "", "kind": ""})).to_act(now).is_err(), "empty fields say nothing");
-        let bounded = |selection| read(selection).to_act(now).unwrap().at_most;
+        assert!(read(json!({})).for_acting(now).is_err());
+        assert!(read(json!({"reason": "", "kind": ""})).for_acting(now).is_err(), "empty fields say nothing");
+        let bounded = |selection| read(selection).for_acting(now).unwrap().at_most;
         assert_eq!(bounded(json!({"all": true})), Some(MAX_LETTERS));
         assert_eq!(bounded(json!({"kind": "buy_now", "at_most": 7})), Some(7));
         assert_eq!(bounded(json!({"all": true, "at_most": 100_000})), Some(MAX_LETTERS));
@@ -83,11 +83,11 @@ mod tests {
     fn what_is_said_is_meant() {
         let id = "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee";
         let asked = json!({"ids": [id], "role": "payment", "reason": "of tomorrow", "older_than_ms": 4_000});
-        let filter = read(asked).to_look(UnixMs(10_000)).unwrap();
+        let filter = read(asked).for_looking(UnixMs(10_000)).unwrap();
         assert_eq!((filter.role, filter.reason.as_deref()), (Some(Role::Payment), Some("of tomorrow")));
         assert_eq!((filter.ids.len(), filter.failed_before), (1, Some(UnixMs(6_000))));
         for wrong in [json!({"ids": ["x"]}), json!({"role": "cook"}), json!({"ids": vec![id; 501]})] {
-            assert!(read(wrong).to_look(UnixMs(0)).is_err());
+            assert!(read(wrong).for_looking(UnixMs(0)).is_err());
         }
         assert!(serde_json::from_value::<Selection>(json!({"reasons": "x"})).is_err(), "a misspelt field is no filter");
     }

@@ -133,7 +133,7 @@ pub(crate) async fn wanted(
 }
 
 /// A trade, as it is stored.
-pub(crate) struct Traded {
+pub(crate) struct StoredTrade {
     pub(crate) order_id: i64,
     pub(crate) final_price: i64,
     pub(crate) traded_at_ms: i64,
@@ -164,9 +164,9 @@ pub(crate) async fn trades(
 }
 
 /// A page of a product's trades, the newest first.
-pub(crate) async fn traded(db: &MySqlPool, product: ProductId, page: Page) -> Result<Vec<Traded>, sqlx::Error> {
+pub(crate) async fn traded(db: &MySqlPool, product: ProductId, page: Page) -> Result<Vec<StoredTrade>, sqlx::Error> {
     sqlx::query_as!(
-        Traded,
+        StoredTrade,
         "SELECT order_id, final_price, traded_at_ms FROM orders WHERE product_id = ?
              ORDER BY order_id DESC LIMIT ? OFFSET ?",
         product.0,

@@ -38,7 +38,7 @@ impl Desk {
         for attribute in ["Path=/operator", "HttpOnly", "SameSite=Strict", "Max-Age=43200"] {
             assert!(cookie.split("; ").any(|part| part == attribute), "{cookie}");
         }
-        desk.cookie = cookie.split(';').next().unwrap().to_owned();
+        cookie.split(';').next().unwrap().clone_into(&mut desk.cookie);
         desk
     }
 
