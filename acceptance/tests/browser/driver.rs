@@ -137,7 +137,8 @@ impl Page {
     /// Clicks the middle of an element.
     pub async fn click(&self, selector: &str) {
         let place = format!(
-            "(() => {{ const box = document.querySelector({selector:?})?.getBoundingClientRect(); \
+            "(() => {{ const element = document.querySelector({selector:?}); \
+             element?.scrollIntoView({{block: 'nearest', behavior: 'instant'}}); const box = element?.getBoundingClientRect(); \
              return box && [box.x + box.width / 2, box.y + box.height / 2]; }})()"
         );
         let place = eventually(&format!("{selector} on the page"), || self.value(&place)).await;
