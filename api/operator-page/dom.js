@@ -36,6 +36,10 @@ export function span(ms) {
   return parts.join(' ');
 }
 
+// The same in one unit, for what changes every other second.
+export const brief = ms => (ms === null || ms === undefined ? '–'
+  : ms < 1_000 ? `${Math.max(0, Math.round(ms))} ms` : ms < 60_000 ? `${(ms / 1_000).toFixed(1)} s` : span(ms - (ms % 1_000)));
+
 export const time = ms => (ms === null || ms === undefined ? '–' : new Date(ms).toISOString().replace('T', ' '));
 
 // A table whose columns are [title, is a number?]; cells may be elements.

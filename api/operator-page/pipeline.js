@@ -1,12 +1,14 @@
 // The pipeline live: what fires, roles, partitions, the scheduler's duties. Asked for every two seconds while it is seen.
 
 import { get } from './call.js';
-import { el, number, rate, say, span, table } from './dom.js';
+import { brief, el, number, rate, say, span, table } from './dom.js';
 
 export const title = 'Pipeline';
 const EVERY_MS = 2_000;
 
 const tile = (name, value, more, kind) => el('li', {}, name, el('b', { class: kind }, value), el('span', { class: 'soft' }, more));
+
+const soon = text => el('span', { class: 'line' }, text);
 
 function tiles(told) {
   const sum = field => Object.values(told.queues ?? {}).reduce((total, role) => total + role[field], 0);
@@ -18,7 +20,7 @@ function tiles(told) {
     tile('Dead letters', known ? number(dead) : '–', dead > 0 ? el('a', { href: '#letters' }, 'look at them') : 'none', dead > 0 ? 'warn' : 'good'),
     tile('Outbox', number(told.outbox.count), waits(told.outbox)),
     tile('Overdue bids', number(told.overdue_bids.count), waits(told.overdue_bids)),
-    tile('Breaker to Toss', told.breaker.passes ? 'closed' : 'open', told.breaker.told.replace(/^Toss: /, ''), told.breaker.passes ? 'good' : 'bad'),
+    tile('Breaker to Toss', told.breaker.passes ? 'closed' : 'open', told.breaker.told.replace(/^Toss: (closed: |open: )?/, ''), told.breaker.passes ? 'good' : 'bad'),
     tile('Differences with Toss', number(told.differences), '', told.differences > 0 ? 'bad' : 'good'));
 }
 
@@ -42,7 +44,7 @@ function roles(told) {
 function partitions(told) {
   const rows = told.partitions.map(one => [number(one.partition),
     one.holder === '' ? el('span', { class: 'soft' }, 'nobody yet') : el('span', { class: 'id' }, one.holder),
-    one.holder_seen_ms === null ? (one.holder === '' ? '–' : 'has left') : `${span(one.holder_seen_ms)} ago`,
+    one.holder_seen_ms === null ? (one.holder === '' ? '–' : 'has left') : soon(`${brief(one.holder_seen_ms)} ago`),
     number(one.flow?.consumers), number(one.waiting), rate(one.flow?.out_per_s), number(one.epoch)]);
   return table('Partitions of the order books', [['Partition', true], ['Carried out last by'], ['Alive'], ['Consumers', true],
     ['Waiting', true], ['Out, a second', true], ['Handed over', true]], rows);
@@ -50,10 +52,10 @@ function partitions(told) {
 
 function duties(told) {
   const rows = told.duties.map(duty => {
-    const next = duty.next_run_at === null ? '–' : duty.next_run_at >= told.at ? `in ${span(duty.next_run_at - told.at)}` : `${span(told.at - duty.next_run_at)} late`;
+    const next = duty.next_run_at === null ? '–' : duty.next_run_at >= told.at ? `in ${brief(duty.next_run_at - told.at)}` : `${brief(told.at - duty.next_run_at)} late`;
     const result = duty.last_run_at === null ? 'never ran' : duty.error ?? 'ok';
-    return [duty.duty, duty.last_run_at === null ? 'never' : `${span(told.at - duty.last_run_at)} ago`, span(duty.duration_ms),
-      number(duty.items), span(duty.lag_ms), next, el('span', { class: result === 'ok' ? 'good' : 'bad' }, result)];
+    return [duty.duty, duty.last_run_at === null ? 'never' : soon(`${brief(told.at - duty.last_run_at)} ago`), brief(duty.duration_ms),
+      number(duty.items), brief(duty.lag_ms), soon(next), el('span', { class: result === 'ok' ? 'good' : 'bad' }, result)];
   });
   return table("The scheduler's duties", [['Duty'], ['Last run'], ['Took', true], ['Items', true], ['Behind', true], ['Next run'], ['Result']], rows);
 }

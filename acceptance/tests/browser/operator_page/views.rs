@@ -1,4 +1,4 @@
-//! Each view over a small market at work; and the README's picture, when `dev/screenshot` asks for it (`GREAM_SCREENSHOT`).
+//! Each view over a small market at work; and pictures of them, where `dev/screenshot` wants them (`GREAM_SCREENSHOTS`).
 
 use super::{Desk, go};
 use acceptance::{
@@ -11,15 +11,18 @@ use std::{path::PathBuf, time::Duration};
 
 const BUYERS: u64 = 4;
 
+/// More products than partitions, so that each partition has work.
+const PRODUCTS: u64 = 6;
+
 /// Bids around 1,000 won on both sides, some of which trade.
-async fn trade(market: &Market, sellers: UserId, product: ProductId, round: u64) {
+async fn trade(market: &Market, seller: UserId, product: ProductId, round: u64) {
     let mut commands = Vec::new();
     for n in 0..40_u64 {
         let price = 1_000 + i64::try_from((n * 7 + round * 13) % 40).unwrap() * 10;
-        commands.push(sell(&format!("s{round}-{n}"), sellers, product, price + 50, market.now()));
+        commands.push(sell(&format!("s{product}-{round}-{n}"), seller, product, price + 50, market.now()));
         let buyer = UserId(100 + n % BUYERS);
         commands.push(buy(
-            &format!("b{round}-{n}"),
+            &format!("b{product}-{round}-{n}"),
             buyer,
             product,
             price - 60 + i64::try_from(n % 5).unwrap() * 30,
@@ -42,9 +45,13 @@ async fn each_view_shows_a_market_at_work() {
     for round in 0..3 {
         trade(&stage.market, stage.seller, stage.product, round).await;
     }
+    for product in 2..=PRODUCTS {
+        let product = stage.market.product(product).await;
+        trade(&stage.market, stage.seller, product, 0).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let page = desk.browser(folder.path()).await;
-    page.look_like((1_360, 1_010), "light").await;
+    page.look_like((1_360, 1_080), "light").await;
 
     // What fires is what is so: dead letters, and nothing else once each duty has run.
     page.until("document.querySelectorAll('#firing li').length === 1 && document.querySelector('#firing').textContent.includes('GreamDeadLetters')").await;
@@ -61,6 +68,7 @@ async fn each_view_shows_a_market_at_work() {
     let work = async {
         for round in 3.. {
             trade(market, seller, product, round).await;
+            trade(market, seller, ProductId(2 + round % (PRODUCTS - 1)), round).await;
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
@@ -72,17 +80,20 @@ async fn each_view_shows_a_market_at_work() {
         page.picture().await
     };
     let picture = tokio::select! { picture = seen => picture, () = work => unreachable!() };
-    if let Some(path) = std::env::var_os("GREAM_SCREENSHOT").map(PathBuf::from) {
-        std::fs::write(&path, decoded(&picture)).unwrap();
-        println!("a picture of the page is in {}", path.display());
-    }
-    assert!(decoded(&picture).starts_with(b"\x89PNG"));
+    keep("operator-page.png", &picture);
+
+    go(&page, "letters").await;
+    page.until("document.querySelector('.group[data-reason]')").await;
+    page.look_like((1_360, 900), "dark").await;
+    keep("operator-page-letters.png", &page.picture().await);
+    page.look_like((1_360, 1_080), "light").await;
 
     go(&page, &format!("market/{}", product.0)).await;
     page.until("document.querySelector('svg#book path.sell') && document.querySelector('svg#trades .price')").await;
     let label = page.evaluate("document.querySelector('#trades').getAttribute('aria-label')").await;
     let trades: usize = label.as_str().unwrap().split(' ').nth(2).unwrap().parse().unwrap();
     assert!(trades >= 50, "{label}");
+    keep("operator-page-market.png", &page.picture().await);
     let order = page.text("#shown a[href^='#trace/order']").await;
     go(&page, &format!("trace/order:{order}")).await;
     page.until("document.querySelector('#traced')?.textContent.includes('on held of user')").await;
@@ -100,6 +111,16 @@ async fn each_view_shows_a_market_at_work() {
     go(&page, "pipeline").await;
     page.until("document.querySelector('#firing')?.textContent.includes('nobody consumes the queues of role bid')")
         .await;
+}
+
+/// Writes a picture into the folder that wants them.
+fn keep(name: &str, picture: &str) {
+    let picture = decoded(picture);
+    assert!(picture.starts_with(b"\x89PNG"));
+    if let Some(folder) = std::env::var_os("GREAM_SCREENSHOTS").map(PathBuf::from) {
+        std::fs::write(folder.join(name), picture).unwrap();
+        println!("{} is in {}", name, folder.display());
+    }
 }
 
 /// Base64, as Chromium writes it.
