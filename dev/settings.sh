@@ -3,7 +3,7 @@
 # platform/src/config/default.toml. Sourced after instance.sh and daemon.sh.
 
 # Every process that `make run` starts, with its arguments. The order is that in which they start.
-readonly PROCESSES=(sandbox api bid payment refund relay scheduler)
+readonly PROCESSES=(sandbox api bid payment refund relay notifier scheduler)
 
 arguments_of() { # PROCESS; one word a line
   case $1 in

@@ -4,6 +4,7 @@ CREATE TABLE command_revisions (
     command_id BINARY(16) NOT NULL,
     revision INT NOT NULL,
     fingerprint BINARY(32) NOT NULL,
+    fingerprint_before BINARY(32) NULL,
     payload TEXT NOT NULL,
     payload_before TEXT NOT NULL,
     action_id BIGINT NOT NULL,

@@ -10,6 +10,7 @@
     reason = "test code: a failure here is a failed test"
 )]
 
+pub mod balancer;
 pub mod broker;
 pub mod command_line;
 pub mod commands;
@@ -21,6 +22,7 @@ pub mod prometheus;
 pub mod replica;
 pub mod s3;
 pub mod servers;
+pub mod sse;
 pub mod stage;
 pub mod thousand;
 pub mod versions;

@@ -84,9 +84,14 @@ impl Market {
 
     /// The same with variables of its own.
     pub fn spawn_with(&self, arguments: &[&str], extra: &[(&str, &str)]) -> Process {
+        self.spawn_program(&crate::process::binary(), arguments, extra)
+    }
+
+    /// The same of another version of the binary.
+    pub fn spawn_program(&self, program: &Path, arguments: &[&str], extra: &[(&str, &str)]) -> Process {
         let mut environment = self.environment.clone();
         environment.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        Process::start(arguments, &environment, self.folder.path())
+        Process::start_program(program, arguments, &environment, self.folder.path())
     }
 
     /// Starts an API; its address.

@@ -31,12 +31,22 @@ pub fn binary() -> PathBuf {
 impl Process {
     /// Starts `gream` with `arguments`, logging JSON to a file in `folder`.
     pub fn start(arguments: &[&str], environment: &BTreeMap<String, String>, folder: &Path) -> Self {
+        Self::start_program(&binary(), arguments, environment, folder)
+    }
+
+    /// The same of another version of the binary.
+    pub fn start_program(
+        program: &Path,
+        arguments: &[&str],
+        environment: &BTreeMap<String, String>,
+        folder: &Path,
+    ) -> Self {
         let what = arguments.join(" ");
         let name: String = what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
         let log =
             (0..1000).map(|n| folder.join(format!("{name}.{n}.log"))).find(|path| !path.exists()).expect("a free name");
         let file = std::fs::File::create(&log).expect("a log file");
-        let child = Command::new(binary())
+        let child = Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(environment)

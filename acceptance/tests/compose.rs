@@ -189,7 +189,16 @@ fn every_role_has_a_service() {
     let yaml = compose(&[]);
     let commands: BTreeSet<String> =
         own_services(&yaml).values().map(|service| texts(service, "command").join(" ")).collect();
-    for needed in ["migrate", "api", "worker bid", "worker payment", "worker refund", "worker relay", "scheduler"] {
+    for needed in [
+        "migrate",
+        "api",
+        "worker bid",
+        "worker payment",
+        "worker refund",
+        "worker relay",
+        "worker notifier",
+        "scheduler",
+    ] {
         assert!(commands.contains(needed), "{needed}");
     }
 }

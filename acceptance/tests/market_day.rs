@@ -12,7 +12,7 @@ async fn a_small_market_day_keeps_every_promise() {
     let mut market = Market::new("market_day").await;
     let (_sandbox_process, sandbox) = market.sandbox().await;
     let (_api, api) = market.api().await;
-    let _workers = market.worker(&["bid", "payment", "refund", "relay", "scheduler"]).await;
+    let _workers = market.worker(&["bid", "payment", "refund", "relay", "notifier", "scheduler"]).await;
     let (login_id, password) = ADMINISTRATOR;
     api::create_administrator(&market.database, login_id, &platform::Secret::new(password), market.now())
         .await

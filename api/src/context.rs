@@ -5,8 +5,9 @@ use crate::{
     auth::{passwords::Passwords, sessions::Sessions, tokens::Tokens},
     commands::waiters::Waiters,
     envelope::Failure,
+    notifications::{self, hub::Hub},
     pictures::Intake,
-    products::known::KnownProducts,
+    products::{self, known::KnownProducts, stream::Watchers},
     request::{
         places::Places,
         upload::{MAX_UPLOADS, MAX_UPLOADS_OF_A_USER},
@@ -23,6 +24,7 @@ use platform::{
     database::Reads,
     pictures::PictureStore,
     rabbitmq::Publisher,
+    user_streams::UserStreams,
 };
 use sqlx::MySqlPool;
 use std::{sync::Arc, time::Duration};
@@ -59,6 +61,11 @@ pub(crate) struct Api {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) uploads: Places,
     pub(crate) intake: Intake,
+    /// Open streams of notifications.
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) user_streams: UserStreams,
+    /// Open streams of products.
+    pub(crate) watchers: Arc<Watchers>,
 }
 
 impl Api {
@@ -81,6 +88,9 @@ impl Api {
             uploads: Places::new(MAX_UPLOADS, MAX_UPLOADS_OF_A_USER),
             reads: Reads::new(&config, database.clone())?,
             intake: Intake::new(&config.pictures),
+            hub: notifications::hub::hub(&config.notifications),
+            user_streams: UserStreams::new(config.redis.clone(), database.clone()),
+            watchers: products::stream::watchers(&config.product_streams),
             config,
             clock,
             database,

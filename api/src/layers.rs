@@ -120,7 +120,9 @@ pub(crate) fn harden<B>(mut response: Response<B>) -> Response<B> {
 /// Gzip or Brotli, as the client likes; pictures are compressed already. Fast rather than small: answers are made anew
 /// each time, on the processor that serves everybody.
 pub(crate) fn compress() -> CompressionLayer<impl Predicate> {
-    let worth_it = SizeAbove::new(MIN_COMPRESSED_BYTES).and(NotForContentType::IMAGES);
+    // A compressor would keep events back.
+    let streams = NotForContentType::SSE;
+    let worth_it = SizeAbove::new(MIN_COMPRESSED_BYTES).and(NotForContentType::IMAGES).and(streams);
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it)
 }
 

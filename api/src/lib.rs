@@ -23,6 +23,7 @@ mod coupons;
 mod envelope;
 mod history;
 mod layers;
+mod notifications;
 mod openapi;
 pub mod operator_page;
 mod payments;
@@ -39,6 +40,7 @@ mod sell;
 mod seoul;
 mod server;
 mod signature;
+mod streams;
 mod telemetry;
 mod users;
 mod webhooks;
@@ -140,6 +142,8 @@ impl Server {
             // These never end by themselves; they are dropped with the last answered request.
             _ = beside => (),
             () = auth::sessions::run(&api) => (),
+            () = notifications::hub::run(&api) => (),
+            () = products::stream::run(&api) => (),
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::{
     context::Shared,
     coupons,
     envelope::Failure,
-    history, layers, openapi, payments, payouts, pictures,
-    products::{likes, list, market, prices},
+    history, layers, notifications, openapi, payments, payouts, pictures,
+    products::{likes, list, market, prices, stream as product_stream},
     refunds,
     request::upload::MAX_BYTES_BESIDE_FILE,
     request_id, sell, telemetry,
@@ -80,6 +80,9 @@ fn users() -> OpenApiRouter<Shared> {
         .routes(routes!(kakao::start))
         .routes(routes!(withdraw::delete))
         .routes(routes!(points::get))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::read))
+        .routes(routes!(notifications::stream::get))
         .routes(routes!(refunds::request, refunds::own::list))
         .routes(routes!(refunds::own::one))
 }
@@ -92,6 +95,7 @@ fn products() -> OpenApiRouter<Shared> {
         .routes(routes!(market::sell_levels))
         .routes(routes!(market::buy_levels))
         .routes(routes!(prices::daily))
+        .routes(routes!(product_stream::get))
         .routes(routes!(likes::like))
         .routes(routes!(likes::dislike))
         .routes(routes!(likes::list))

@@ -38,7 +38,8 @@ impl Role {
         match self {
             Role::Api => &["api"],
             Role::Worker => &["worker", "bid"],
-            Role::Relay => &["worker", "relay"],
+            // Events must be taken from their queue, or the outbox fills up.
+            Role::Relay => &["worker", "relay", "notifier"],
             Role::Scheduler => &["worker", "scheduler"],
         }
     }

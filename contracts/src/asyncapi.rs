@@ -12,7 +12,7 @@ use crate::{
     },
     envelope::Envelope,
     event::{Caused, Event},
-    id::{BidId, CommandId, CouponId, OrderId, ProductId, RefundId, UserId},
+    id::{BidId, CommandId, CouponId, GifticonId, OrderId, ProductId, RefundId, UserId},
     kind::Kind,
     money::Won,
     outcome::{CommandState, Outcome, reply_channel},
@@ -20,7 +20,8 @@ use crate::{
     result_code::ResultCode,
     time::UnixMs,
     topology::{
-        COMMANDS_EXCHANGE, DEAD_EXCHANGE, EVENTS_EXCHANGE, REPLAY_QUEUE, RETRY_EXCHANGE, Role, origin, retry_queue,
+        COMMANDS_EXCHANGE, DEAD_EXCHANGE, EVENTS_EXCHANGE, NOTIFIER_QUEUE, REPLAY_QUEUE, RETRY_EXCHANGE, Role, origin,
+        retry_queue,
     },
 };
 use serde_json::{Map, Value, json};
@@ -76,6 +77,8 @@ fn channels(partitions: PartitionCount, ladder_ms: &[u32]) -> Value {
         "replay": queue(REPLAY_QUEUE, "Dead letters that shall be tried again: the relay sends each to its origin.", all),
         "events": channel("{event}", "What happened, after the fact. Bind a queue of your own.", EVENTS_EXCHANGE, "topic",
             carried(events().iter().map(|caused| caused.event.routing_key()))),
+        "notifier": channel(NOTIFIER_QUEUE, "All events, for the notifier, which has one active consumer.", EVENTS_EXCHANGE,
+            "topic", carried(events().iter().map(|caused| caused.event.routing_key()))),
         "outcomes": {
             "address": reply_channel("{instance}"),
             "description": "How commands ended, to the API instance that waits for them. Only faster than the database.",
@@ -138,6 +141,7 @@ fn operations() -> Value {
         "tryAgain": operation("receive", "replay", "The relay."),
         "tellOutcomes": operation("send", "outcomes", "Workers, after the commit."),
         "hearOutcomes": operation("receive", "outcomes", "The API."),
+        "notify": operation("receive", "notifier", "The notifier: numbered per user, once an event."),
         "tellEvents": operation("send", "events", "The relay, from the outbox: at least once."),
     })
 }
@@ -262,7 +266,7 @@ fn command(kind: Kind) -> Command {
     }
 }
 
-fn events() -> [Caused; 6] {
+fn events() -> [Caused; 7] {
     let caused = |kind: Kind, event: Event| Caused { command_id: envelope(kind).id, event };
     let (product, user, at) = (ProductId(3), UserId(7), THEN);
     [
@@ -283,6 +287,16 @@ fn events() -> [Caused; 6] {
         caused(Kind::CancelCharge, Event::RefundPaid { refund: RefundId(11), user, amount: Won(10_000), at }),
         caused(Kind::RejectRefund, Event::RefundRejected { refund: RefundId(11), user, amount: Won(10_000), at }),
         caused(Kind::FailPayout, Event::PayoutReturned { refund: RefundId(11), leg: 2, user, amount: Won(4_000), at }),
+        Caused {
+            command_id: CommandId::derived(UserId::SYSTEM, "gifticon-expiring", "515"),
+            event: Event::GifticonExpiring {
+                gifticon: GifticonId(515),
+                product,
+                user,
+                expires_at: THEN.plus_ms(3 * DAY_MS),
+                at,
+            },
+        },
     ]
 }
 

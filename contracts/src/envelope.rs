@@ -21,6 +21,9 @@ pub const ENVELOPE_VERSION: u32 = 1;
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
+    /// Of a command that no worker could read.
+    pub const UNKNOWN: Self = Self([0; 32]);
+
     /// The fingerprint of `command`.
     pub fn of(command: &Command) -> Self {
         Self(Sha256::digest(command.canonical().as_bytes()).into())

@@ -1,11 +1,11 @@
 //! Events: what happened, told to whoever is interested, after the fact.
 //!
 //! They leave through the outbox (the transaction that made them true) to the topic exchange `gream.events`, at least
-//! once; `id` lets a consumer drop repeats.
+//! once; [`Event::key`] lets a consumer drop repeats.
 
 use crate::{
     command::Side,
-    id::{BidId, CommandId, OrderId, ProductId, RefundId, UserId},
+    id::{BidId, CommandId, GifticonId, OrderId, ProductId, RefundId, UserId},
     money::Won,
     time::UnixMs,
 };
@@ -90,6 +90,19 @@ pub enum Event {
         /// When.
         at: UnixMs,
     },
+    /// A bought gifticon that its owner has not looked at can soon not be used any more.
+    GifticonExpiring {
+        /// The gifticon.
+        gifticon: GifticonId,
+        /// What it is good for.
+        product: ProductId,
+        /// Whose it is.
+        user: UserId,
+        /// The first instant at which it cannot be used.
+        expires_at: UnixMs,
+        /// When this was noticed.
+        at: UnixMs,
+    },
 }
 
 /// An event on the wire: the event's own fields beside the command that caused it.
@@ -112,6 +125,51 @@ impl Event {
             Event::RefundPaid { .. } => "refund.paid",
             Event::RefundRejected { .. } => "refund.rejected",
             Event::PayoutReturned { .. } => "payout.returned",
+            Event::GifticonExpiring { .. } => "gifticon.expiring",
+        }
+    }
+
+    /// Which event it is: what happened once has one key, however often it is told.
+    pub fn key(&self) -> String {
+        let of = self.routing_key();
+        match self {
+            Event::TradeMade { order, .. } => format!("{of}:{order}"),
+            Event::BidExpired { bid, .. } => format!("{of}:{bid}"),
+            Event::ChargeConfirmed { order_id, .. } => format!("{of}:{order_id}"),
+            Event::RefundPaid { refund, .. } | Event::RefundRejected { refund, .. } => format!("{of}:{refund}"),
+            Event::PayoutReturned { refund, leg, .. } => format!("{of}:{refund}:{leg}"),
+            Event::GifticonExpiring { gifticon, .. } => format!("{of}:{gifticon}"),
+        }
+    }
+
+    /// Whom it concerns, each once, in ascending order.
+    pub fn users(&self) -> Vec<UserId> {
+        match self {
+            Event::TradeMade { buyer, seller, .. } => {
+                let mut users = vec![*buyer, *seller];
+                users.sort_unstable();
+                users.dedup();
+                users
+            }
+            Event::BidExpired { user, .. }
+            | Event::ChargeConfirmed { user, .. }
+            | Event::RefundPaid { user, .. }
+            | Event::RefundRejected { user, .. }
+            | Event::PayoutReturned { user, .. }
+            | Event::GifticonExpiring { user, .. } => vec![*user],
+        }
+    }
+
+    /// When it happened.
+    pub fn at(&self) -> UnixMs {
+        match self {
+            Event::TradeMade { at, .. }
+            | Event::BidExpired { at, .. }
+            | Event::ChargeConfirmed { at, .. }
+            | Event::RefundPaid { at, .. }
+            | Event::RefundRejected { at, .. }
+            | Event::PayoutReturned { at, .. }
+            | Event::GifticonExpiring { at, .. } => *at,
         }
     }
 }

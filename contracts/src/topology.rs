@@ -6,7 +6,7 @@
 //!      ──► payment ─────────► payment worker ───┤
 //!      ──► refund ──────────► refund worker ────┴──────► gream.dead (direct) ─► dead.bid, dead.payment, dead.refund
 //!  operator ──► replay ─────► relay ─► (origin header) gream.commands
-//!  outbox ────► relay ──────► gream.events (topic)
+//!  outbox ────► relay ──────► gream.events (topic) ─► notifier ─► notifier (dead letters: dead.notifier)
 //! ```
 //! What would lose a message if it were missing (quorum type, dead-letter target, reject-publish) is a queue argument;
 //! what an operator may want to turn without a deploy (length and delivery limits) is a policy.
@@ -27,6 +27,8 @@ pub const RETRY_EXCHANGE: &str = "gream.retry";
 pub const DEAD_EXCHANGE: &str = "gream.dead";
 /// Where events are published; topic.
 pub const EVENTS_EXCHANGE: &str = "gream.events";
+/// Where events wait for the notifier; bound to [`COMMANDS_EXCHANGE`] too, so that a replayed one comes back to it alone.
+pub const NOTIFIER_QUEUE: &str = "notifier";
 /// Where operators move dead letters that shall be tried again.
 pub const REPLAY_QUEUE: &str = "replay";
 /// The waiting times of the retry ladder.
@@ -43,7 +45,7 @@ pub const FAR_DELIVERY_LIMIT: u32 = 1_000;
 /// Dead letters are only looked at, and every look in the page counts as a delivery: they are never dropped for that.
 pub const NEVER_REACHED_DELIVERY_LIMIT: u32 = 1_000_000_000;
 
-/// Who carries a command out.
+/// Who carries a command out, or takes what came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// The order book's partitions.
@@ -52,11 +54,13 @@ pub enum Role {
     Payment,
     /// Refunds.
     Refund,
+    /// What users are told; takes events, no commands.
+    Notifier,
 }
 
 impl Role {
-    /// Every role that consumes commands.
-    pub const ALL: [Role; 3] = [Role::Bid, Role::Payment, Role::Refund];
+    /// Every role that consumes.
+    pub const ALL: [Role; 4] = [Role::Bid, Role::Payment, Role::Refund, Role::Notifier];
 
     /// As in queue names, metrics and the command line.
     pub fn as_str(self) -> &'static str {
@@ -64,6 +68,7 @@ impl Role {
             Role::Bid => "bid",
             Role::Payment => "payment",
             Role::Refund => "refund",
+            Role::Notifier => NOTIFIER_QUEUE,
         }
     }
 
@@ -104,7 +109,7 @@ impl FromStr for Role {
         Role::ALL
             .into_iter()
             .find(|r| r.as_str() == text)
-            .ok_or_else(|| format!("unknown role {text:?}: bid, payment or refund"))
+            .ok_or_else(|| format!("unknown role {text:?}: bid, payment, refund or notifier"))
     }
 }
 
@@ -158,6 +163,7 @@ pub fn routing_key_of_origin(origin: &str, partitions: PartitionCount) -> Option
     let (exchange, key) = origin.split_once('|')?;
     let known = key == Role::Payment.as_str()
         || key == Role::Refund.as_str()
+        || key == NOTIFIER_QUEUE
         || partitions.all().any(|partition| bid_queue(partition) == key);
     (exchange == COMMANDS_EXCHANGE && known).then_some(key)
 }
@@ -171,8 +177,18 @@ pub struct Queue {
     pub exchange: Option<&'static str>,
     /// The routing key of its binding.
     pub routing_key: String,
+    /// Another exchange, of whose messages it takes all.
+    pub takes_all_of: Option<&'static str>,
     /// Its `x-` arguments.
     pub arguments: Vec<(&'static str, Argument)>,
+}
+
+impl Queue {
+    /// Every exchange it is bound to, with the key.
+    pub fn bindings(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let own = self.exchange.map(|exchange| (exchange, self.routing_key.as_str()));
+        own.into_iter().chain(self.takes_all_of.map(|exchange| (exchange, "#")))
+    }
 }
 
 /// The value of a queue argument.
@@ -219,6 +235,7 @@ impl Topology {
             name: role.dead_letter_queue(),
             exchange: Some(DEAD_EXCHANGE),
             routing_key: role.as_str().to_owned(),
+            takes_all_of: None,
             arguments: vec![("x-queue-type", text("quorum")), ("x-overflow", text("reject-publish"))],
         });
         let bids = self.partitions.all().map(|partition| {
@@ -227,13 +244,18 @@ impl Topology {
             queue
         });
         let others = [Role::Payment, Role::Refund].map(|role| command_queue(role.as_str().to_owned(), role));
+        let mut notifier = command_queue(NOTIFIER_QUEUE.to_owned(), Role::Notifier);
+        notifier.takes_all_of = Some(EVENTS_EXCHANGE);
+        // One at a time keeps a user's notifications in the order of the events, mostly.
+        notifier.arguments.push(("x-single-active-consumer", Argument::Flag(true)));
         let replay = Queue {
             name: REPLAY_QUEUE.to_owned(),
             exchange: None,
             routing_key: REPLAY_QUEUE.to_owned(),
+            takes_all_of: None,
             arguments: vec![("x-queue-type", text("quorum")), ("x-overflow", text("reject-publish"))],
         };
-        dead.into_iter().chain(bids).chain(others).chain([replay]).chain(self.retry_queues()).collect()
+        dead.into_iter().chain(bids).chain(others).chain([notifier, replay]).chain(self.retry_queues()).collect()
     }
 
     fn retry_queues(&self) -> impl Iterator<Item = Queue> {
@@ -246,6 +268,7 @@ impl Topology {
                         routing_key: name.clone(),
                         name,
                         exchange: Some(RETRY_EXCHANGE),
+                        takes_all_of: None,
                         arguments: vec![
                             ("x-queue-type", text("quorum")),
                             ("x-message-ttl", Argument::Number(ttl_ms)),
@@ -265,7 +288,7 @@ impl Topology {
         vec![
             (
                 "gream-commands",
-                r"^(bid\.\d+|payment|refund)$",
+                r"^(bid\.\d+|payment|refund|notifier)$",
                 json!({"max-length": MAX_QUEUE_LENGTH, "delivery-limit": FAR_DELIVERY_LIMIT}),
             ),
             (
@@ -297,11 +320,10 @@ impl Topology {
             .collect();
         let bindings: Vec<Value> = queues
             .iter()
-            .filter_map(|queue| {
-                queue.exchange.map(|source| {
-                    json!({"source": source, "vhost": vhost, "destination": queue.name, "destination_type": "queue",
-                           "routing_key": queue.routing_key, "arguments": {}})
-                })
+            .flat_map(|queue| queue.bindings().map(move |(source, key)| (queue, source, key)))
+            .map(|(queue, source, key)| {
+                json!({"source": source, "vhost": vhost, "destination": queue.name, "destination_type": "queue",
+                       "routing_key": key, "arguments": {}})
             })
             .collect();
         let policies: Vec<Value> = Self::policies()
@@ -332,6 +354,7 @@ fn command_queue(name: String, role: Role) -> Queue {
         routing_key: name.clone(),
         name,
         exchange: Some(COMMANDS_EXCHANGE),
+        takes_all_of: None,
         arguments: vec![
             ("x-queue-type", text("quorum")),
             ("x-overflow", text("reject-publish")),
@@ -353,7 +376,7 @@ mod tests {
 
     #[test]
     fn an_origin_leads_back_and_only_to_a_queue_of_commands() {
-        for key in ["bid.00", "bid.15", "payment", "refund"] {
+        for key in ["bid.00", "bid.15", "payment", "refund", "notifier"] {
             assert_eq!(routing_key_of_origin(&origin(key), sixteen()), Some(key));
         }
         for origin in ["gream.commands|bid.16", "gream.commands|replay", "gream.dead|bid", "|payment", "payment", ""] {

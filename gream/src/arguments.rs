@@ -1,7 +1,8 @@
 //! The command line.
 
-use crate::dlq::arguments::DlqTask;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::{dlq::arguments::DlqTask, limits::LimitsTask};
+use clap::{Args, Parser, Subcommand};
+use platform::role_limits::WorkerRole;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// A market for gifticons: a message-queue driven worker pipeline.
@@ -72,6 +73,15 @@ pub enum Task {
         /// RabbitMQ's management page, such as <http://user:password@127.0.0.1:15672>; without it, `monitor.rabbitmq_page`.
         #[arg(long, env = "GREAM_RABBITMQ_PAGE", hide_env_values = true)]
         rabbitmq_page: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Limits of roles that run: shown, or turned (pause, resume, set).
+    Limits {
+        /// What to do with them.
+        #[command(subcommand)]
+        task: Option<LimitsTask>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -212,34 +222,6 @@ pub enum ClockTask {
         #[arg(value_parser = duration_ms)]
         by: i64,
     },
-}
-
-/// What a worker process may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum WorkerRole {
-    /// The order book's partitions.
-    Bid,
-    /// Charges.
-    Payment,
-    /// Refunds.
-    Refund,
-    /// The outbox and replays.
-    Relay,
-    /// Deadlines.
-    Scheduler,
-}
-
-impl WorkerRole {
-    /// As on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            WorkerRole::Bid => "bid",
-            WorkerRole::Payment => "payment",
-            WorkerRole::Refund => "refund",
-            WorkerRole::Relay => "relay",
-            WorkerRole::Scheduler => "scheduler",
-        }
-    }
 }
 
 /// Milliseconds of `90s`, `15m`, `12h` or `8d`.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod dlq;
+mod limits;
 mod market_day;
 mod processes;
 mod status;
@@ -35,7 +36,7 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match task {
         Task::Api => processes::api().await,
         Task::Worker { roles } => processes::worker(&roles).await,
-        Task::Scheduler => processes::worker(&[arguments::WorkerRole::Scheduler]).await,
+        Task::Scheduler => processes::worker(&[platform::role_limits::WorkerRole::Scheduler]).await,
         Task::Sandbox { listen, journal, clock_file, webhooks } => {
             processes::sandbox(listen, journal, clock_file, webhooks).await
         }
@@ -45,6 +46,7 @@ async fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Task::Audit { sources, limit_s, json } => tasks::audit(&sources, Duration::from_secs(limit_s), json).await,
         Task::Status { rabbitmq_page, json } => status::show(rabbitmq_page.as_deref(), json).await,
+        Task::Limits { task, json } => limits::run(task, json).await,
         Task::Dlq { task } => dlq::run(task).await,
         Task::Trace { subject, json } => dlq::trace(&subject, json).await,
         Task::Breaker { task } => tasks::breaker(task.as_ref()).await,

@@ -1,6 +1,5 @@
 //! The long-running processes: what each one is made of, and how it starts and stops.
 
-use crate::arguments::WorkerRole;
 use contracts::{PartitionCount, topology::Role};
 use operator::pipeline::{AskBreaker, BreakerNow};
 use platform::{
@@ -11,6 +10,7 @@ use platform::{
     outcomes::OutcomePublisher,
     pictures::{self, HomeError, PictureStore},
     rabbitmq::{Publisher, announce_dead_letters},
+    role_limits::{TurnedLimits, WorkerRole},
 };
 use sqlx::MySqlPool;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -18,6 +18,9 @@ use tokio::net::TcpListener;
 use workers::scheduler::DutyName;
 
 type Failure = Box<dyn std::error::Error>;
+
+/// The one process that others send to.
+const API: &str = "api";
 
 /// What every long-running process has.
 struct Foundation {
@@ -34,11 +37,13 @@ struct Foundation {
 impl Foundation {
     async fn lay(role: &str) -> Result<Self, Failure> {
         let config = Arc::new(Config::load()?);
+        // Nothing is sent to workers: they take, or stop taking.
+        let announce_ms = if role == API { config.shutdown.announce_ms } else { 0 };
         platform::telemetry::start_logging(&config.telemetry);
         platform::telemetry::metrics();
         platform::halt::arm(&config.test);
         let shutdown = Shutdown::new();
-        shutdown.on_signals()?;
+        shutdown.on_signals(Duration::from_millis(announce_ms))?;
         let partitions =
             PartitionCount::new(config.partitions.count).ok_or("partitions.count must be between 1 and 256")?;
         let database = database::pool(&config.database)?;
@@ -140,7 +145,7 @@ async fn wait_for_installation(
 
 /// `gream worker …`
 pub async fn worker(roles: &[WorkerRole]) -> Result<ExitCode, Failure> {
-    let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+    let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     let foundation = Foundation::lay(&names.join("+")).await?;
     let listen = admin::serve(foundation.config.admin.listen, foundation.checks(), &foundation.shutdown).await?;
     tracing::info!(roles = names.join(" "), admin = %listen, name = foundation.name, "worker started");
@@ -157,11 +162,14 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
     let (config, clock, database) = (config.clone(), clock.clone(), database.clone());
     let (publisher, name, outcomes, partitions) = (publisher.clone(), name.clone(), outcomes.clone(), *partitions);
     let stop = shutdown.clone();
-    show_role(role.name());
+    show_role(role.as_str());
+    let statement_limit = Duration::from_millis(config.database.statement_timeout_ms);
+    let limits = TurnedLimits::watch(role, database.clone(), statement_limit, shutdown);
     match role {
         WorkerRole::Bid => {
             announce_dead_letters(Role::Bid);
-            let worker = workers::bid::BidWorker { config, clock, database, publisher, outcomes, shutdown: stop, name };
+            let worker =
+                workers::bid::BidWorker { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
             shutdown.spawn(worker.run(partitions));
         }
         WorkerRole::Relay => {
@@ -172,23 +180,38 @@ fn start_role(role: WorkerRole, foundation: &Foundation, outcomes: &OutcomePubli
                 shutdown: stop.clone(),
             };
             shutdown.spawn(monitor.run());
-            let relay = workers::relay::Relay { config, clock, database, publisher, shutdown: stop, name };
+            let relay = workers::relay::Relay { config, clock, database, publisher, limits, shutdown: stop, name };
             shutdown.spawn(relay.run(partitions));
         }
         WorkerRole::Scheduler => {
             let pictures = PictureStore::open(&config.pictures)?;
-            let scheduler =
-                workers::scheduler::Scheduler { config, clock, database, publisher, pictures, shutdown: stop, name };
+            let scheduler = workers::scheduler::Scheduler {
+                config,
+                clock,
+                database,
+                publisher,
+                pictures,
+                limits,
+                shutdown: stop,
+                name,
+            };
             shutdown.spawn(scheduler.run(partitions));
+        }
+        WorkerRole::Notifier => {
+            let notifier =
+                workers::notifier::Notifier { config, clock, database, publisher, limits, shutdown: stop, name };
+            shutdown.spawn(notifier.run());
         }
         WorkerRole::Payment => {
             announce_dead_letters(Role::Payment);
-            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, shutdown: stop, name };
+            let foundation =
+                workers::Foundation { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
             shutdown.spawn(workers::payment::PaymentWorker::new(foundation)?.run());
         }
         WorkerRole::Refund => {
             announce_dead_letters(Role::Refund);
-            let foundation = workers::Foundation { config, clock, database, publisher, outcomes, shutdown: stop, name };
+            let foundation =
+                workers::Foundation { config, clock, database, publisher, outcomes, limits, shutdown: stop, name };
             shutdown.spawn(workers::refund::RefundWorker::new(foundation)?.run());
         }
     }
@@ -202,8 +225,8 @@ fn show_role(role: &'static str) {
 
 /// `gream api`
 pub async fn api() -> Result<ExitCode, Failure> {
-    let foundation = Foundation::lay("api").await?;
-    show_role("api");
+    let foundation = Foundation::lay(API).await?;
+    show_role(API);
     let config = foundation.config.clone();
     let dependencies = api::Dependencies {
         config: config.clone(),
@@ -257,7 +280,7 @@ pub async fn sandbox(
         return Err("the Toss sandbox takes no money: it does not run in production mode".into());
     }
     let shutdown = Shutdown::new();
-    shutdown.on_signals()?;
+    shutdown.on_signals(Duration::ZERO)?;
     let clock = clock_file.map_or_else(|| Clock::configured(&config.clock), Clock::movable);
     let listener = TcpListener::bind(listen).await.map_err(|error| format!("--listen {listen}: {error}"))?;
     tracing::info!(http = %listener.local_addr()?, "Toss sandbox started");

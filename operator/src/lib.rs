@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod dlq;
+pub mod limits;
 mod masked;
 pub mod moment;
 pub mod pipeline;

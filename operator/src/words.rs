@@ -1,6 +1,10 @@
 //! How values that are words or bytes look in JSON.
 
-#![allow(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "serde hands references of whole fields over")]
+#![allow(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::ref_option,
+    reason = "serde hands references of whole fields over"
+)]
 
 use contracts::{CommandState, ResultCode};
 use serde::Serializer;

@@ -63,7 +63,7 @@ pub async fn serve_with(
             "/health/ready",
             get(move || {
                 let (checks, stopping) = (checks.clone(), stopping.clone());
-                async move { readiness(&checks, stopping.is_requested()).await }
+                async move { readiness(&checks, stopping.is_leaving()).await }
             }),
         )
         .merge(more)

@@ -72,7 +72,8 @@ fn read_offset(file: &Path) -> Option<i64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// Moves the time of every process that reads `file` forward by `by_ms`.
+/// Moves the time of every process that reads `file` forward by `by_ms`. Returns once none goes by the old time any more,
+/// so that whatever the caller asks of them next happens later.
 ///
 /// # Errors
 /// When the file cannot be written, or `by_ms` is negative: time never goes back.
@@ -85,6 +86,7 @@ pub fn advance(file: &Path, by_ms: i64) -> std::io::Result<i64> {
     let next = file.with_extension("next");
     std::fs::write(&next, offset_ms.to_string())?;
     std::fs::rename(&next, file)?;
+    std::thread::sleep(std::time::Duration::from_millis(OFFSET_MAX_AGE_MS.unsigned_abs()));
     Ok(offset_ms)
 }
 

@@ -86,7 +86,8 @@ impl Halt {
 
     fn note(&self, name: &str) {
         if let Ok(mut list) = OpenOptions::new().append(true).open(&self.list) {
-            drop(writeln!(list, "{name}"));
+            // In one write: two tasks that pass at once must not mix their lines.
+            drop(list.write_all(format!("{name}\n").as_bytes()));
         }
     }
 }

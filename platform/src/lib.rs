@@ -16,9 +16,11 @@ pub mod outcomes;
 pub mod pause;
 pub mod pictures;
 pub mod rabbitmq;
+pub mod role_limits;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod user_streams;
 pub mod writers;
 
 pub use clock::Clock;

@@ -1,6 +1,6 @@
 //! Orderly shutdown: one signal for all of a process's tasks, and a bound on how long they may take.
 //!
-//! SIGTERM or SIGINT → every task sees `requested()` → stops taking, finishes what it holds, returns → the process
+//! SIGTERM or SIGINT → (an API says that it is not ready, and serves on until load balancers have heard) → every task sees `requested()` → stops taking, finishes what it holds, returns → the process
 //! ends. What has not returned within the grace is dropped: unacked messages go to the next worker.
 
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Handed to every task of a process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
+    leaving: CancellationToken,
     token: CancellationToken,
     tasks: TaskTracker,
 }
@@ -23,6 +24,11 @@ impl Shutdown {
     /// Whether stopping was asked for.
     pub fn is_requested(&self) -> bool {
         self.token.is_cancelled()
+    }
+
+    /// Whether it will stop soon: nothing new should be sent here.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled() || self.is_requested()
     }
 
     /// Resolves once stopping was asked for.
@@ -52,12 +58,19 @@ impl Shutdown {
         }
     }
 
-    /// Turns SIGTERM and SIGINT into a request to stop.
-    pub fn on_signals(&self) -> std::io::Result<()> {
+    /// Turns SIGTERM and SIGINT into a request to stop, which is announced for so long before; a second signal ends that.
+    pub fn on_signals(&self, announce: Duration) -> std::io::Result<()> {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let token = self.token.clone();
+        let (leaving, token) = (self.leaving.clone(), self.token.clone());
         tokio::spawn(async move {
             tokio::select! { _ = term.recv() => (), _ = int.recv() => () }
+            leaving.cancel();
+            if !announce.is_zero() {
+                tracing::info!(announce_ms = announce.as_millis(), "not ready any more; serving what comes until then");
+                tokio::select! {
+                    () = tokio::time::sleep(announce) => (), _ = term.recv() => (), _ = int.recv() => ()
+                }
+            }
             tracing::info!("stopping: finishing what is in hand");
             token.cancel();
         });

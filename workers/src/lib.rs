@@ -4,6 +4,7 @@ pub mod bid;
 mod differences;
 mod laddered;
 pub mod monitor;
+pub mod notifier;
 pub mod payment;
 pub mod refund;
 pub mod relay;

@@ -41,7 +41,7 @@ async fn every_query_finds_what_it_asks_for_and_a_healthy_market_wakes_nobody() 
     market.set("GREAM__DATABASE__REPLICA_URL", database);
     let (_sandbox_process, sandbox) = market.sandbox().await;
     let (mut api_process, api) = market.api().await;
-    let mut workers = market.worker(&["bid", "payment", "refund", "relay", "scheduler"]).await;
+    let mut workers = market.worker(&["bid", "payment", "refund", "relay", "notifier", "scheduler"]).await;
     let targets = [api_process.address("admin").await, workers.address("admin").await];
     let prometheus = Prometheus::start(market.folder(), &[&targets[0], &targets[1]]).await;
     small_day(&market, &api, &sandbox).await;

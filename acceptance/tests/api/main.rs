@@ -12,6 +12,7 @@ mod front_end;
 mod kakao;
 mod lists;
 mod market_rows;
+mod notifications;
 mod payments;
 mod prices;
 mod rate_limits;

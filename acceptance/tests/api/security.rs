@@ -34,6 +34,9 @@ const DOORS: &[(&str, &str, Door, &str)] = &[
     ("GET", "/api/users/oauth/kakao/start", Door::Open, "/api/users/oauth/kakao/start"),
     ("DELETE", "/api/users/me", Door::User, "/api/users/me"),
     ("GET", "/api/users/points", Door::User, "/api/users/points"),
+    ("GET", "/api/notifications", Door::User, "/api/notifications"),
+    ("POST", "/api/notifications/read", Door::User, "/api/notifications/read"),
+    ("GET", "/api/notifications/stream", Door::User, "/api/notifications/stream"),
     ("POST", "/api/users/points/refunds", Door::User, "/api/users/points/refunds"),
     ("GET", "/api/users/points/refunds", Door::User, "/api/users/points/refunds"),
     ("GET", "/api/users/points/refunds/{id}", Door::User, "/api/users/points/refunds/1"),
@@ -43,6 +46,8 @@ const DOORS: &[(&str, &str, Door, &str)] = &[
     ("GET", "/api/products/{id}/sell", Door::Open, "/api/products/1/sell"),
     ("GET", "/api/products/{id}/buy", Door::Open, "/api/products/1/buy"),
     ("GET", "/api/products/{id}/prices", Door::Open, "/api/products/1/prices"),
+    // Its answer has no end; of a product that nobody has, it is refused at once.
+    ("GET", "/api/products/{id}/stream", Door::Open, "/api/products/999/stream"),
     ("POST", "/api/products/{id}/like", Door::User, "/api/products/1/like"),
     ("DELETE", "/api/products/{id}/dislike", Door::User, "/api/products/1/dislike"),
     ("GET", "/api/products/likes", Door::User, "/api/products/likes"),

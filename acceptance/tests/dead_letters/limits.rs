@@ -12,7 +12,8 @@ async fn an_operator_lowers_and_lifts_the_limit_of_dead_letters_and_none_is_lost
     let page = reqwest::Client::new();
     let (base, vhost) = (&stage.market.servers.rabbitmq_http, &stage.market.database_name);
     let url = format!("{base}/api/operator-policies/{vhost}/fewer");
-    let policy = json!({"pattern": "^dead\\.bid$", "apply-to": "queues", "priority": 1, "definition": {"max-length": 2}});
+    let policy =
+        json!({"pattern": "^dead\\.bid$", "apply-to": "queues", "priority": 1, "definition": {"max-length": 2}});
     assert!(page.put(&url).json(&policy).send().await.unwrap().status().is_success());
     becomes("it is in force", json!(2), || async {
         stage.market.broker.queue(DEAD).await["effective_policy_definition"]["max-length"].clone()

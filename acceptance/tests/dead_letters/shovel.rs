@@ -35,10 +35,8 @@ async fn the_page_moves_a_thousand_letters_back_and_nothing_happens_twice() {
     stage.letters_become(u32::try_from(TOO_NEW + FORGED).unwrap()).await;
     println!("the page moved 1000 letters, and all had ended or come back, in {:?}", started.elapsed());
     becomes("nothing on its way", 0, || stage.market.broker.depth(REPLAY_QUEUE)).await;
-    eventually("the shovel is gone", || async {
-        (page.get(&url).send().await.unwrap().status() == 404).then_some(())
-    })
-    .await;
+    eventually("the shovel is gone", || async { (page.get(&url).send().await.unwrap().status() == 404).then_some(()) })
+        .await;
     let listing = stage.json(&["dlq", "list"]).await;
     assert_eq!(listing["groups"].as_array().unwrap().len(), 2);
     assert_eq!(listing["letters"], TOO_NEW + FORGED);

@@ -24,20 +24,32 @@ async fn a_trace_tells_attempts_letters_replays_and_what_was_booked() {
         trace.to_string().contains("\"replayed\"").then_some(trace)
     })
     .await;
-    let steps: Vec<String> =
-        trace["commands"][0]["steps"].as_array().unwrap().iter().map(|step| step["what"].as_str().unwrap().to_owned()).collect();
+    let steps: Vec<String> = trace["commands"][0]["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["what"].as_str().unwrap().to_owned())
+        .collect();
     let count = |what: &str| steps.iter().filter(|step| step.contains(what)).count();
-    assert_eq!((count("accepted"), count("failed"), count("dead letter"), count("replayed"), count("done")), (1, 3, 1, 1, 1));
-    let failed = &trace["commands"][0]["steps"].as_array().unwrap().iter().find(|step| step["what"] == "attempt 2 failed");
+    assert_eq!(
+        (count("accepted"), count("failed"), count("dead letter"), count("replayed"), count("done")),
+        (1, 3, 1, 1, 1)
+    );
+    let failed =
+        &trace["commands"][0]["steps"].as_array().unwrap().iter().find(|step| step["what"] == "attempt 2 failed");
     assert!(failed.unwrap()["took_ms"].is_i64() && failed.unwrap()["detail"].as_str().unwrap().contains("picture_key"));
     let text = stage.ok(&["trace", &id]).await;
     println!("{text}");
-    assert!(text.contains("(action 1 by tester: the column is wider)") && text.contains("now: nowhere: it has ended"), "{text}");
+    assert!(
+        text.contains("(action 1 by tester: the column is wider)") && text.contains("now: nowhere: it has ended"),
+        "{text}"
+    );
 
     // By what commands led to.
     let market = &stage.market;
     let (buyer, product) = (market.user(2, 10_000).await, market.product(2).await);
-    let (offer, taker) = (sell("s", stage.seller, product, 900, market.now()), buy("b", buyer, product, 1_000, market.now()));
+    let (offer, taker) =
+        (sell("s", stage.seller, product, 900, market.now()), buy("b", buyer, product, 1_000, market.now()));
     market.broker.publish(market.partitions, &[offer.clone(), taker.clone()]).await;
     market.reaches(taker.id, "done").await;
     let order: i64 = market.number("SELECT order_id FROM orders").await;

@@ -11,7 +11,7 @@ pub const ROWS: u64 = 20_000;
 pub type Tables = BTreeMap<String, u64>;
 
 /// `n` runs from 0; ids are a million and more, so that they are nobody else's.
-const TABLES: [(&str, &str); 29] = [
+const TABLES: [(&str, &str); 31] = [
     (
         "users (user_id, login_id, nickname, role, provider, created_at_ms)",
         "1000000 + n, CONCAT('crowd', n), CONCAT('crowd', n), 'user', 'local', n",
@@ -83,6 +83,11 @@ const TABLES: [(&str, &str); 29] = [
          UNHEX(LPAD(HEX(1000000 + n), 32, '0')), n",
     ),
     ("receivables (user_id, amount, updated_at_ms)", "1000000 + n, IF(n % 100 = 0, 100, 0), n"),
+    (
+        "notifications (user_id, number, event_key, payload, created_at_ms)",
+        "1000000 + n % 5000, 1 + n, CONCAT('crowd', n), '{}', n",
+    ),
+    ("notification_counters (user_id, last_number, read_number)", "1000000 + n, n, 0"),
     ("toss_webhooks (transmission_id, received_at_ms)", "CONCAT('crowd', n), n"),
     (
         "differences (order_id, kind, detail, found_at_ms, seen_at_ms, gone_at_ms)",
@@ -96,8 +101,9 @@ const TABLES: [(&str, &str); 29] = [
     ),
     ("operator_actions (what, done_by, why, selection, begun_at_ms)", "'replay', 'crowd', '', '{}', n"),
     (
-        "command_revisions (command_id, revision, fingerprint, payload, payload_before, action_id, made_at_ms)",
-        "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 1, REPEAT('0', 32), '', '', n, n",
+        "command_revisions (command_id, revision, fingerprint, fingerprint_before, payload, payload_before, action_id, \
+         made_at_ms)",
+        "UNHEX(LPAD(HEX(1000000 + n), 32, '0')), 1, REPEAT('0', 32), REPEAT('1', 32), '', '', n, n",
     ),
     (
         "discarded_letters (letter_key, command_id, role, payload, headers, action_id, discarded_at_ms, keep_until_ms)",

@@ -22,22 +22,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::LocalSet;
 
 /// Tables whose rows do not become more with users, trades or time. To scan them is the best plan.
-const SMALL: [(&str, &str); 7] = [
+const SMALL: [(&str, &str); 8] = [
     ("_sqlx_migrations", "one row a migration"),
     ("circuit_breakers", "one row a service"),
     ("installation", "one row"),
     ("partitions", "one row a partition, fixed when the database is made"),
     ("replica_heartbeat", "one row"),
+    ("role_limits", "one row a role"),
     ("scheduler_duties", "one row a duty"),
     ("worker_presence", "one row a living worker; the dead ones' are deleted"),
 ];
 
 /// Scans that are meant: a part of the statement, the table, and why.
-const MEANT: [(&str, &str, &str); 1] = [(
-    "FROM products WHERE brand LIKE",
-    "products",
-    "looks for a word inside names, in a table that only administrators fill; read in id order up to a page",
-)];
+const MEANT: [(&str, &str, &str); 2] = [
+    (
+        "FROM products WHERE brand LIKE",
+        "products",
+        "looks for a word inside names, in a table that only administrators fill; read in id order up to a page",
+    ),
+    (
+        "FROM (SELECT created_at_ms FROM outbox ORDER BY outbox_id LIMIT ?) AS unsent",
+        "outbox",
+        "the monitor counts the oldest thousand, in id order, and no more",
+    ),
+];
 
 /// What the bid worker and others put together as text, which no list names: the traffic must have led to each.
 const MUST_RUN: [&str; 29] = [

@@ -33,7 +33,7 @@ pub async fn run(market: &mut Market) {
 async fn day(market: &mut Market) {
     let (_sandbox_process, sandbox) = market.sandbox().await;
     let (_api, api) = market.api().await;
-    let _workers = market.worker(&["bid", "payment", "refund", "relay", "scheduler"]).await;
+    let _workers = market.worker(&["bid", "payment", "refund", "relay", "notifier", "scheduler"]).await;
     let (login_id, password) = ADMINISTRATOR;
     let password = platform::Secret::new(password);
     api::create_administrator(&market.database, login_id, &password, market.now()).await.unwrap();

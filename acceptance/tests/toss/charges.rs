@@ -4,7 +4,7 @@ use crate::stage::{Stage, WINDOW_MS, confirm, order_of};
 use acceptance::{
     broker::header,
     process::Process,
-    wait::{becomes, eventually},
+    wait::{PATIENCE, becomes, eventually},
 };
 use contracts::{
     Envelope, UserId,
@@ -222,10 +222,12 @@ async fn what_is_no_charge_is_set_aside_and_the_good_go_on() {
         (stray.encode(), "wrong_queue"),
     ] {
         stage.market.broker.publish_bytes(COMMANDS_EXCHANGE, "payment", &poison, &[]).await;
-        let _worker = stage.market.worker(&["payment"]).await;
+        let mut worker = stage.market.worker(&["payment"]).await;
         let dead = eventually(reason, || stage.market.broker.take("dead.payment")).await.delivery;
         assert_eq!(header(&dead, HEADER_REASON).as_deref(), Some(reason));
         assert_eq!(dead.data, poison);
+        // Killed before its ack, it would leave the message to be set aside once more.
+        assert_eq!(worker.terminate(PATIENCE).await, Some(0));
     }
     let _worker = stage.market.worker(&["payment"]).await;
     stage.publish(&good).await;

@@ -27,7 +27,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use contracts::{ResultCode, UserId};
+use contracts::{ResultCode, UnixMs, UserId};
 use sessions::{Role, Session};
 use std::{
     convert::Infallible,
@@ -47,6 +47,8 @@ const BEARER: &str = "Bearer ";
 pub(crate) struct Caller {
     pub(crate) user: UserId,
     pub(crate) session: Uuid,
+    /// When the access token ends, the renewed one where it was renewed.
+    pub(crate) token_ends: UnixMs,
     role: Role,
 }
 
@@ -93,17 +95,18 @@ impl FromRequestParts<Shared> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Failure> {
         let found = authenticate(api, &parts.headers).await;
-        let (session, renewed) = found.map_err(|failure| match user_of(&parts.headers, api) {
-            // Nobody could be asked whether the session is alive: still the client is told which command it would be.
-            Some(user) => commands::wanted(parts, user, api.clock.now()).into_iter().fold(failure, Failure::of),
-            None => failure,
-        })?;
+        let Authenticated { session, token_ends, renewed } =
+            found.map_err(|failure| match user_of(&parts.headers, api) {
+                // Nobody could be asked whether the session is alive: still the client is told which command it would be.
+                Some(user) => commands::wanted(parts, user, api.clock.now()).into_iter().fold(failure, Failure::of),
+                None => failure,
+            })?;
         if let (Some(token), Some(slot)) = (renewed, parts.extensions.get::<Renewed>()) {
             *slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
         }
         // For what is read after the caller is known: a body that is bounded by user.
         parts.extensions.insert(session.user);
-        Ok(Caller { user: session.user, session: session.id, role: session.role })
+        Ok(Caller { user: session.user, session: session.id, token_ends, role: session.role })
     }
 }
 
@@ -116,13 +119,23 @@ impl FromRequestParts<Shared> for Administrator {
     }
 }
 
-/// The session of the request's tokens, and a new access token where the old one had expired.
-async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<(Session, Option<String>), Failure> {
+/// What the request's tokens say.
+struct Authenticated {
+    session: Session,
+    token_ends: UnixMs,
+    /// A new access token, where the old one had expired.
+    renewed: Option<String>,
+}
+
+async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Authenticated, Failure> {
     let now = api.clock.now();
     let access = token(headers, &ACCESS_TOKEN).or_else(|| token(headers, &header::AUTHORIZATION));
     let access = access.ok_or(ResultCode::LoginRequired)?;
     let expired = match api.tokens.read(access, TokenKind::Access, now) {
-        Ok(claims) => return Ok((api.session(claims.session).await?, None)),
+        Ok(claims) => {
+            let session = api.session(claims.session).await?;
+            return Ok(Authenticated { session, token_ends: claims.ends(), renewed: None });
+        }
         Err(TokenError::Invalid) => return Err(ResultCode::InvalidToken.into()),
         Err(TokenError::Expired(claims)) => claims,
     };
@@ -137,7 +150,8 @@ async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<(Session, Option
     let session = api.session(refresh.session).await?;
     let pair = api.tokens.pair(session.user, &session.login_id, session.id, now, session.ends);
     let pair = pair.map_err(|_| ResultCode::Unexpected)?;
-    Ok((session, Some(pair.access)))
+    let token_ends = now.plus_ms(api.tokens.access_ms()).min(session.ends);
+    Ok(Authenticated { session, token_ends, renewed: Some(pair.access) })
 }
 
 /// The token of a header, with or without `Bearer`; `None` when there is nothing in it.

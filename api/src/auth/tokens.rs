@@ -40,6 +40,13 @@ pub(crate) struct Claims {
     pub(crate) exp: i64,
 }
 
+impl Claims {
+    /// The first instant at which it is no longer accepted.
+    pub(crate) fn ends(&self) -> UnixMs {
+        UnixMs(self.exp.saturating_mul(1_000))
+    }
+}
+
 /// Why a token was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TokenError {
@@ -78,6 +85,11 @@ impl Tokens {
             access_ms: i64::from(config.access_token_minutes) * MS_PER_MINUTE,
             refresh_ms: i64::from(config.refresh_token_days) * MS_PER_DAY,
         }
+    }
+
+    /// How long an access token is good for.
+    pub(crate) fn access_ms(&self) -> i64 {
+        self.access_ms
     }
 
     /// When a session that begins `now` ends.

@@ -5,17 +5,14 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
     response::Response,
 };
-use contracts::{CommandId, CommandState, Fingerprint, Outcome, ResultCode};
+use contracts::{CommandId, CommandState, Outcome, ResultCode};
 use serde::Serialize;
 
 /// [`contracts::client_journal::HEADER_COMMAND_ID`], as HTTP libraries spell it.
 pub(crate) const COMMAND_ID: HeaderName = HeaderName::from_static("gream-command-id");
 
-/// The answer to a request with this fingerprint.
-pub(super) fn of_outcome(outcome: &Outcome, asked: Fingerprint) -> Result<Response, Failure> {
-    if outcome.fingerprint != asked {
-        return Err(ResultCode::KeyReused.into());
-    }
+/// The answer to a request whose outcome this is.
+pub(super) fn of_outcome(outcome: &Outcome) -> Result<Response, Failure> {
     match outcome.state {
         CommandState::Done => Ok(respond(200, ResultCode::Ok, &outcome.data)),
         CommandState::Rejected if outcome.code == ResultCode::InvalidInput => Err(Failure::invalid_fields(&[])),
@@ -60,33 +57,29 @@ fn pending(command_id: CommandId, state: CommandState) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contracts::{UnixMs, UserId};
+    use contracts::{Fingerprint, UnixMs, UserId};
     use serde_json::json;
-
-    const OURS: Fingerprint = Fingerprint([1; 32]);
 
     fn outcome(state: CommandState, code: ResultCode) -> Outcome {
         let id = CommandId::derived(UserId(1), "a", "b");
-        Outcome { id, fingerprint: OURS, state, code, data: json!({"buyId": 9}), finished_at: UnixMs(1) }
+        Outcome {
+            id,
+            fingerprint: Fingerprint([1; 32]),
+            state,
+            code,
+            data: json!({"buyId": 9}),
+            finished_at: UnixMs(1),
+        }
     }
 
     #[test]
     fn each_end_has_its_answer() {
-        let done = of_outcome(&outcome(CommandState::Done, ResultCode::Ok), OURS).unwrap();
+        let done = of_outcome(&outcome(CommandState::Done, ResultCode::Ok)).unwrap();
         assert_eq!(done.status(), 200);
-        let code = |state, code| of_outcome(&outcome(state, code), OURS).unwrap_err().code();
+        let code = |state, code| of_outcome(&outcome(state, code)).unwrap_err().code();
         assert_eq!(code(CommandState::Rejected, ResultCode::NotEnoughPoints), ResultCode::NotEnoughPoints);
         assert_eq!(code(CommandState::Rejected, ResultCode::InvalidInput), ResultCode::InvalidInput);
         assert_eq!(code(CommandState::Discarded, ResultCode::Ok), ResultCode::CommandDiscarded);
-    }
-
-    #[test]
-    fn whoever_sent_another_body_under_the_same_key_is_told_so() {
-        let other = Fingerprint([2; 32]);
-        for state in [CommandState::Done, CommandState::Rejected, CommandState::Discarded] {
-            let failure = of_outcome(&outcome(state, ResultCode::Ok), other).unwrap_err();
-            assert_eq!(failure.code(), ResultCode::KeyReused);
-        }
     }
 
     #[test]

@@ -84,6 +84,26 @@ pub(crate) async fn row(database: &MySqlPool, id: CommandId) -> Result<Option<Ro
     read.fetch_optional(database).await?.map(Row::try_from).transpose()
 }
 
+/// Whether what is stored under `id` (its fingerprint `found`) comes from the body that `asked` is the fingerprint of: the
+/// same body; or the one that an operator has edited; or one that no worker could read.
+pub(crate) async fn comes_from(
+    database: &MySqlPool,
+    id: CommandId,
+    found: Fingerprint,
+    asked: Fingerprint,
+) -> Result<bool, sqlx::Error> {
+    if found == asked || found == Fingerprint::UNKNOWN {
+        return Ok(true);
+    }
+    let (id, asked) = (id.bytes(), asked.0);
+    let read = sqlx::query_scalar!(
+        "SELECT COUNT(*) FROM command_revisions WHERE command_id = ? AND fingerprint_before = ?",
+        id.as_slice(),
+        asked.as_slice()
+    );
+    Ok(read.fetch_one(database).await? > 0)
+}
+
 /// The outcomes of those of `ids` that have one. A row that cannot be read is left to whoever asks for it by name.
 pub(crate) async fn outcomes(database: &MySqlPool, ids: &[CommandId]) -> Result<Vec<Outcome>, sqlx::Error> {
     let mut read = QueryBuilder::new(

@@ -25,7 +25,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use contracts::{
-    Command, CommandId, CommandState, Envelope, Kind, UnixMs, UserId,
+    Command, CommandId, CommandState, Envelope, Fingerprint, Kind, Outcome, UnixMs, UserId,
     dead_letter::HEADER_ORIGIN,
     topology::{COMMANDS_EXCHANGE, Role, origin, routing_key},
 };
@@ -100,9 +100,21 @@ impl Api {
         let kind = envelope.command.kind().as_str();
         metrics::histogram!("gream_command_wait_seconds", "kind" => kind).record(began.elapsed());
         match outcome {
-            Some(outcome) => answer::of_outcome(&outcome, envelope.fingerprint),
+            Some(outcome) => self.answer_of(&outcome, envelope).await,
             None => self.look_once(envelope).await,
         }
+    }
+
+    async fn answer_of(&self, outcome: &Outcome, envelope: &Envelope) -> Result<Response, Failure> {
+        if self.comes_from(outcome.fingerprint, envelope).await? {
+            answer::of_outcome(outcome)
+        } else {
+            Err(contracts::ResultCode::KeyReused.into())
+        }
+    }
+
+    async fn comes_from(&self, found: Fingerprint, envelope: &Envelope) -> Result<bool, Failure> {
+        self.within(lookup::comes_from(&self.database, envelope.id, found, envelope.fingerprint)).await
     }
 
     /// Prices age; payments and refunds do not.
@@ -179,8 +191,10 @@ impl Api {
     async fn look_once(&self, envelope: &Envelope) -> Result<Response, Failure> {
         match self.within(lookup::row(&self.database, envelope.id)).await {
             Ok(Some(row)) => match row.outcome() {
-                Some(outcome) => answer::of_outcome(&outcome, envelope.fingerprint),
-                None if row.fingerprint != envelope.fingerprint => Err(contracts::ResultCode::KeyReused.into()),
+                Some(outcome) => self.answer_of(&outcome, envelope).await,
+                None if !self.comes_from(row.fingerprint, envelope).await? => {
+                    Err(contracts::ResultCode::KeyReused.into())
+                }
                 None => self.accepted(envelope, row.state),
             },
             // It is on its queue, whatever the database says at the moment.

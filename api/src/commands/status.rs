@@ -15,7 +15,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use contracts::{CommandId, CommandState, ResultCode, UnixMs};
+use contracts::{CommandId, CommandState, Fingerprint, ResultCode, UnixMs};
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -71,12 +71,17 @@ pub(crate) async fn get(
         (None, Err(failure)) => return Err(failure),
     };
     let row = api.within(lookup::row(&api.database, id)).await?;
-    match (row, address) {
+    if let (Some(row), Some(address)) = (&row, &address)
+        && address.owner == row.user
+        && !api.within(lookup::comes_from(&api.database, id, row.fingerprint, address.fingerprint)).await?
+    {
         // The key was used for something else before; what came of that is not what this address was given out for.
-        (Some(row), Some(address)) if address.owner == row.user && address.fingerprint != row.fingerprint => {
-            Err(ResultCode::KeyReused.into())
-        }
-        (Some(row), address) if user == Some(row.user) || address.is_some_and(|a| a.owner == row.user) => {
+        return Err(ResultCode::KeyReused.into());
+    }
+    match (row, address) {
+        (Some(row), address)
+            if user == Some(row.user) || address.is_some_and(|a| a.owner == row.user || is_unread(&row)) =>
+        {
             if row.state.is_final() {
                 // Whoever is told of it looks at what came of it next.
                 api.reads.note_write(row.user, Duration::ZERO).await;
@@ -86,6 +91,11 @@ pub(crate) async fn get(
         (None, Some(Address { accepted_at, .. })) => Ok(Answer(not_met(id, accepted_at))),
         _ => Err(ResultCode::CommandNotFound.into()),
     }
+}
+
+/// No worker could tell whose it is.
+fn is_unread(row: &Row) -> bool {
+    row.fingerprint == Fingerprint::UNKNOWN
 }
 
 fn of_row(row: Row) -> Status {

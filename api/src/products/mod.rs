@@ -5,3 +5,4 @@ pub(crate) mod likes;
 pub(crate) mod list;
 pub(crate) mod market;
 pub(crate) mod prices;
+pub(crate) mod stream;

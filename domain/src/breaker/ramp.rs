@@ -16,6 +16,13 @@ impl Ramp {
         Self { allowed: most.max(1), most: most.max(1) }
     }
 
+    /// Another limit. What is at its top stays there.
+    pub fn reach(&mut self, most: usize) {
+        let most = most.max(1);
+        self.allowed = if self.is_climbed() { most } else { self.allowed.min(most) };
+        self.most = most;
+    }
+
     /// How many may be under way at once.
     pub fn allowed(&self) -> usize {
         self.allowed
@@ -54,6 +61,13 @@ mod tests {
         assert_eq!(rounds, [1, 2, 4, 8]);
         ramp.climb();
         assert_eq!(ramp.allowed(), 10);
+        ramp.reach(20);
+        assert_eq!(ramp.allowed(), 20, "it was at its top");
+        ramp.reach(4);
+        assert!((ramp.allowed(), ramp.is_climbed()) == (4, true));
+        ramp.fall();
+        ramp.reach(2);
+        assert_eq!(ramp.allowed(), 1, "it climbs on, to another top");
         assert_eq!(Ramp::climbed(0).allowed(), 1, "nobody is shut out for ever");
     }
 }

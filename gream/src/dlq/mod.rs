@@ -40,7 +40,7 @@ impl Desk {
         // Before anything is declared at the broker: with a wrong number it would be queues that nobody reads.
         database::check_installation(&database, partitions).await?;
         let stop = Shutdown::new();
-        stop.on_signals()?;
+        stop.on_signals(Duration::ZERO)?;
         let ladder = config.payment_worker.ladder().ok_or("payment_worker.ladder_ms is no ladder")?;
         let name = format!("dlq-{}", std::process::id());
         let topology = Topology::new(partitions, &ladder);

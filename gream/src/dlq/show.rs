@@ -13,7 +13,8 @@ const LISTED: usize = 40;
 pub(super) fn listing(listing: &Listing) -> String {
     let mut text = format!("{} dead letters, {}\n", listing.letters, utc(listing.taken_at));
     if listing.unread > 0 {
-        let _ = writeln!(text, "{} more were not read: too many, or in somebody's hands at this moment", listing.unread);
+        let _ =
+            writeln!(text, "{} more were not read: too many, or in somebody's hands at this moment", listing.unread);
     }
     for group in &listing.groups {
         let age = |ms: Option<i64>| ms.map_or_else(|| "?".to_owned(), length);
@@ -42,11 +43,21 @@ pub(super) fn letters(shown: &[Shown]) -> String {
         let at = |at: Option<contracts::UnixMs>| at.map_or_else(|| "?".to_owned(), utc);
         let state = state.map_or("none", contracts::CommandState::as_str);
         let _ = writeln!(text, "{} on dead.{} (letter {})", letter.id(), letter.role, letter.key);
-        let _ = writeln!(text, "  {} since {}, {} attempts, last {}", letter.reason, at(letter.first_failed_at),
-            letter.attempts, at(letter.last_failed_at));
+        let _ = writeln!(
+            text,
+            "  {} since {}, {} attempts, last {}",
+            letter.reason,
+            at(letter.first_failed_at),
+            letter.attempts,
+            at(letter.last_failed_at)
+        );
         let _ = writeln!(text, "  error: {}", letter.error);
         let _ = writeln!(text, "  next: {}", letter.next);
-        let _ = writeln!(text, "  the inbox says: {state}; replayed {} times; revision {}", letter.replays, letter.revision);
+        let _ = writeln!(
+            text,
+            "  the inbox says: {state}; replayed {} times; revision {}",
+            letter.replays, letter.revision
+        );
         let _ = writeln!(text, "  a replay {}: {}", prediction.title(), prediction.why());
         for (name, value) in &letter.headers {
             let _ = writeln!(text, "  {name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));

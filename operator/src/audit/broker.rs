@@ -1,7 +1,7 @@
 //! What lies on the queues, asked of RabbitMQ's management page: what has no outcome yet must be somewhere.
 
 use super::{AuditError, report::Check};
-use contracts::topology::{REPLAY_QUEUE, Role};
+use contracts::topology::{NOTIFIER_QUEUE, REPLAY_QUEUE, Role};
 use platform::rabbitmq::QueueFigures;
 pub use platform::rabbitmq::{InvalidPage, ManagementPage};
 use reqwest::Client;
@@ -26,14 +26,21 @@ impl Queues {
         Role::ALL.map(|role| (role.dead_letter_queue(), self.messages(&role.dead_letter_queue()))).into()
     }
 
-    /// Messages that are on their way to a worker: everything but dead letters.
+    /// Messages that are on their way to a worker: every command but dead letters.
     pub(super) fn on_the_way(&self) -> u64 {
         let dead = self.dead_letters();
-        self.0.iter().filter(|(name, _)| !dead.contains_key(*name)).map(|(_, messages)| messages).sum()
+        self.of_commands().filter(|(name, _)| !dead.contains_key(*name)).map(|(_, messages)| messages).sum()
     }
 
     fn all(&self) -> u64 {
-        self.0.values().sum()
+        self.of_commands().map(|(_, messages)| messages).sum()
+    }
+
+    /// Events tell what is booked already: the market may be at rest while users are still being told.
+    fn of_commands(&self) -> impl Iterator<Item = (&String, u64)> {
+        let dead_events = Role::Notifier.dead_letter_queue();
+        let queues = self.0.iter().map(|(name, messages)| (name, *messages));
+        queues.filter(move |(name, _)| *name != NOTIFIER_QUEUE && **name != dead_events)
     }
 }
 
@@ -94,6 +101,7 @@ mod tests {
         assert_eq!(findings(0, &[], &[]), 0);
         assert_eq!(findings(3, &[], &[("bid.00", 2), ("dead.bid", 1)]), 0);
         assert_eq!(findings(4, &[], &[("bid.00", 2), ("dead.bid", 1)]), 1);
+        assert_eq!(findings(1, &[], &[("notifier", 2), ("dead.notifier", 1)]), 1, "events are no commands");
     }
 
     #[test]
@@ -107,7 +115,8 @@ mod tests {
 
     #[test]
     fn dead_letters_are_not_on_the_way() {
-        let queues = queues(&[("bid.00", 2), ("dead.bid", 1), ("retry.payment.1000", 3), ("replay", 4)]);
+        let queues =
+            queues(&[("bid.00", 2), ("dead.bid", 1), ("retry.payment.1000", 3), ("replay", 4), ("notifier", 5)]);
         assert_eq!(queues.on_the_way(), 9);
         assert_eq!(queues.dead_letters()["dead.bid"], 1);
     }

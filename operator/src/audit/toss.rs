@@ -59,6 +59,8 @@ struct Moved {
     cancelled: i64,
     /// When a deposit was last taken back.
     reversed_at: Option<UnixMs>,
+    /// The account was closed: nothing can be paid into it any more.
+    is_closed: bool,
 }
 
 impl Moved {
@@ -72,11 +74,11 @@ impl Moved {
                 self.reversed_at = Some(at);
             }
             Effect::Cancelled { amount: Won(won), .. } => self.cancelled = self.cancelled.saturating_add(*won),
+            Effect::AccountClosed { .. } => self.is_closed = true,
             Effect::Opened { .. }
             | Effect::Authenticated { .. }
             | Effect::AccountChosen { .. }
             | Effect::AccountIssued { .. }
-            | Effect::AccountClosed { .. }
             | Effect::Aborted { .. }
             | Effect::Expired { .. }
             | Effect::Refused => {}
@@ -140,6 +142,9 @@ pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64, no
     check.examined = stored.len() as u64;
     for payment in stored {
         let at_toss = orders.remove(payment.order_id.as_str()).unwrap_or_default();
+        if is_given_back_by_the_bank(payment, at_toss.after) {
+            continue;
+        }
         if is_unfollowed(payment, at_toss.after, now) {
             unfollowed += 1;
         } else if let Some(difference) = difference(payment, at_toss) {
@@ -152,6 +157,13 @@ pub(super) fn compare(stored: &[Stored], journal: &[Entry], last_before: u64, no
             .add(format!("order {order_id}: the sandbox took {} won, and no payment says so", before.captured));
     }
     (check, Sums { net, unfollowed })
+}
+
+/// The bank took the deposit back before a refund of ours cancelled it, which Toss then did by closing the account: the
+/// payer has their money once, and the points are gone once.
+fn is_given_back_by_the_bank(payment: &Stored, after: Moved) -> bool {
+    let was_reversed = after.captured == 0 && after.reversed_at.is_some();
+    payment.state == "done" && was_reversed && after.is_closed && payment.cancelled == payment.amount
 }
 
 fn is_unfollowed(payment: &Stored, after: Moved, now: UnixMs) -> bool {
@@ -169,6 +181,7 @@ fn by_order(journal: &[Entry], last_before: u64) -> BTreeMap<&str, AtToss> {
         let (Effect::Confirmed { order_id, .. }
         | Effect::Deposited { order_id, .. }
         | Effect::DepositReversed { order_id, .. }
+        | Effect::AccountClosed { order_id, .. }
         | Effect::Cancelled { order_id, .. }) = &entry.effect
         else {
             continue;
@@ -263,6 +276,17 @@ mod tests {
             .zip(1..)
             .map(|(effect, seq)| Entry { seq, at: UnixMs(0), effect, bound: None })
             .collect();
+        let closed = Effect::AccountClosed {
+            payment_key: String::from("k"),
+            order_id: String::from("o1"),
+            amount,
+            reason: String::new(),
+            transaction_key: String::from("u"),
+        };
+        let closed = [entries.clone(), vec![Entry { seq: 3, at: UnixMs(0), effect: closed, bound: None }]].concat();
+        let told =
+            |cancelled: i64| compare(&[payment("done", cancelled, 0)], &closed, 3, UnixMs(i64::MAX)).0.findings.total;
+        assert_eq!((told(1_000), told(999), told(0)), (0, 1, 1), "a refund of ours closed it, and was booked");
         let told_at = |state: &str, moves: usize, now: i64| {
             let (check, sums) = compare(&[payment(state, 0, 0)], &entries[..moves], 2, UnixMs(now));
             (check.findings.total, sums.unfollowed)

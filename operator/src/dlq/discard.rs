@@ -4,10 +4,7 @@
 //! queue before the command is `suspended` again. So whoever is interrupted leaves a letter too much, never one too few.
 //! What may have money under way at Toss is not discarded: a replay looks that up.
 
-use super::{
-    Actor, DeadLetters, DlqError, Facts, Filter, Held, Letter, LetterId, LetterKey, facts,
-    queue::to_headers,
-};
+use super::{Actor, DeadLetters, DlqError, Facts, Filter, Held, Letter, LetterId, LetterKey, facts, queue::to_headers};
 use contracts::{
     Command, CommandId, CommandState, ResultCode,
     dead_letter::DISCARDED_KEPT_MS,
@@ -51,7 +48,9 @@ pub enum Refusal {
     #[error("its charge is being confirmed, and the money may have been taken: replay it, it is looked up first")]
     ChargeOpen,
     /// Toss may have given the money back.
-    #[error("its refund leg is open: replay it, or say what became of the money (the administrators' payouts), then discard it")]
+    #[error(
+        "its refund leg is open: replay it, or say what became of the money (the administrators' payouts), then discard it"
+    )]
     LegOpen,
 }
 
@@ -65,9 +64,8 @@ fn may_discard(letter: &Letter, facts: &Facts) -> Result<(), Refusal> {
     let content = facts.revision.clone().map_or_else(|| letter.content(), Ok);
     match content.map(|envelope| envelope.command) {
         Ok(Command::ConfirmCharge { .. }) => {
-            let open = |charge: &super::ChargeFacts| {
-                charge.is_this_commands && charge.state == payment::State::Confirming
-            };
+            let open =
+                |charge: &super::ChargeFacts| charge.is_this_commands && charge.state == payment::State::Confirming;
             if facts.charge.as_ref().is_some_and(open) { Err(Refusal::ChargeOpen) } else { Ok(()) }
         }
         Ok(Command::CancelCharge { .. }) => {
@@ -129,7 +127,7 @@ impl DeadLetters {
             told.selected += meant.len() as u64;
             progress.send_modify(|progress| progress.selected = told.selected);
             let result = self.discard_some(&held.subscription, &meant, actor, told, (progress, stop)).await;
-            held.give_back().await?;
+            held.give_back_the_rest().await?;
             result?;
         }
         Ok(())
@@ -239,24 +237,27 @@ impl DeadLetters {
 
     async fn kept(&self, id: LetterId) -> Result<Vec<Kept>, sqlx::Error> {
         // Two statements rather than one with OR: each has its index.
-        let rows = match id {
-            LetterId::Command(command) => sqlx::query_as!(
-                KeptRow,
-                "SELECT letter_key, command_id, role, payload, headers FROM discarded_letters
+        let rows =
+            match id {
+                LetterId::Command(command) => {
+                    sqlx::query_as!(
+                        KeptRow,
+                        "SELECT letter_key, command_id, role, payload, headers FROM discarded_letters
                  WHERE command_id = ? LIMIT ?",
-                &command.bytes()[..],
-                RESTORED_MAX
-            )
-            .fetch_all(&self.database)
-            .await?,
-            LetterId::Key(key) => sqlx::query_as!(
-                KeptRow,
-                "SELECT letter_key, command_id, role, payload, headers FROM discarded_letters WHERE letter_key = ?",
-                &key.0[..]
-            )
-            .fetch_all(&self.database)
-            .await?,
-        };
+                        &command.bytes()[..],
+                        RESTORED_MAX
+                    )
+                    .fetch_all(&self.database)
+                    .await?
+                }
+                LetterId::Key(key) => sqlx::query_as!(
+                    KeptRow,
+                    "SELECT letter_key, command_id, role, payload, headers FROM discarded_letters WHERE letter_key = ?",
+                    &key.0[..]
+                )
+                .fetch_all(&self.database)
+                .await?,
+            };
         rows.into_iter().map(read_kept).collect()
     }
 
@@ -300,7 +301,10 @@ fn read_kept(row: KeptRow) -> Result<Kept, sqlx::Error> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Row, letter::tests::{buy, letter}},
+        super::{
+            Row,
+            letter::tests::{buy, letter},
+        },
         *,
     };
     use contracts::{Envelope, Fingerprint, RefundId, UnixMs, UserId, Won};
@@ -339,7 +343,10 @@ mod tests {
                 is_key_spent: false,
                 confirm_by: None,
             };
-            may_discard(&confirm, &Facts { row: Some(row(CommandState::Suspended)), charge: Some(charge), ..Facts::default() })
+            may_discard(
+                &confirm,
+                &Facts { row: Some(row(CommandState::Suspended)), charge: Some(charge), ..Facts::default() },
+            )
         };
         assert_eq!(charge(payment::State::Confirming, true), Err(Refusal::ChargeOpen));
         assert_eq!(charge(payment::State::Confirming, false), Ok(()));

@@ -6,7 +6,7 @@
 
 use super::{Actor, DeadLetters, DlqError, Letter, LetterId, facts, queue::to_headers};
 use contracts::{
-    Command, CommandId, CommandState, Envelope, PartitionCount, UnixMs, UserId,
+    Command, CommandId, CommandState, Envelope, Fingerprint, PartitionCount, UnixMs, UserId,
     dead_letter::{HEADER_COMMAND_ID, HEADER_ORIGIN, HEADER_REVISION},
     topology::{DEAD_EXCHANGE, Role, origin, routing_key},
 };
@@ -34,7 +34,9 @@ pub struct Edited {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReviseError {
     /// Neither id nor user can be read.
-    #[error("the letter's body names no command and no user: there is nothing to keep. Discard it, and have it sent anew")]
+    #[error(
+        "the letter's body names no command and no user: there is nothing to keep. Discard it, and have it sent anew"
+    )]
     Nameless,
     /// The new body is none of that kind.
     #[error("that is no body of a {kind}: {error}")]
@@ -92,6 +94,12 @@ fn kept(loose: &Value) -> Option<Kept> {
     })
 }
 
+/// What whoever sent the old body was told that they had asked, where that can be read.
+fn fingerprint_of(body: &[u8]) -> Option<Fingerprint> {
+    let loose: Value = serde_json::from_slice(body).ok()?;
+    loose["fingerprint"].as_str()?.parse().ok()
+}
+
 /// Money that may be under way at Toss belongs to this command: it may not be pointed at other money.
 fn stays_itself(old: &Command, new: &Command) -> Result<(), ReviseError> {
     if old.kind() != new.kind() {
@@ -102,7 +110,9 @@ fn stays_itself(old: &Command, new: &Command) -> Result<(), ReviseError> {
             Command::ConfirmCharge { order_id: a, payment_key: key_a, .. },
             Command::ConfirmCharge { order_id: b, payment_key: key_b, .. },
         ) => (a == b && key_a == key_b, "the order or payment key of its charge"),
-        (Command::FollowPayment { order_id: a }, Command::FollowPayment { order_id: b }) => (a == b, "the order it follows"),
+        (Command::FollowPayment { order_id: a }, Command::FollowPayment { order_id: b }) => {
+            (a == b, "the order it follows")
+        }
         (
             Command::CancelCharge { refund: a, leg: leg_a }
             | Command::ConfirmPayout { refund: a, leg: leg_a }
@@ -137,7 +147,8 @@ impl DeadLetters {
         let publisher = self.publisher().await?;
         let id = LetterId::Command(command);
         let (held, letters) = self.hold(id).await?;
-        let begun = self.begin("edit", actor, &serde_json::json!({"command": command, "kind": kind, "body": body})).await;
+        let begun =
+            self.begin("edit", actor, &serde_json::json!({"command": command, "kind": kind, "body": body})).await;
         let result = match begun {
             Ok(action) => {
                 let made = self.make_revision(action, actor, command, (kind, body), &letters).await;
@@ -150,7 +161,7 @@ impl DeadLetters {
             }
             Err(error) => Err(error),
         };
-        held.give_back().await?;
+        held.give_back_the_rest().await?;
         result
     }
 
@@ -170,6 +181,7 @@ impl DeadLetters {
         let envelope = revise(&before, kind, body, self.partitions)?;
         let revision = newest.map_or(1, |(number, _)| number + 1);
         let payload = String::from_utf8(envelope.encode()).map_err(facts::invalid)?;
+        let fingerprint_before = fingerprint_of(&before).map(|fingerprint| fingerprint.0.to_vec());
         let mut transaction = within(self.limit, self.database.begin()).await?;
         within(self.limit, async {
             let bytes = command.bytes();
@@ -181,11 +193,13 @@ impl DeadLetters {
                 return Ok(Err(DlqError::NotSuspended { id: command, state }));
             }
             sqlx::query!(
-                "INSERT INTO command_revisions (command_id, revision, fingerprint, payload, payload_before, action_id, made_at_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO command_revisions (command_id, revision, fingerprint, fingerprint_before, payload, payload_before,
+                                                action_id, made_at_ms)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 &bytes[..],
                 revision,
                 &envelope.fingerprint.0[..],
+                fingerprint_before,
                 payload,
                 String::from_utf8_lossy(&before).into_owned(),
                 action,
@@ -239,7 +253,7 @@ impl DeadLetters {
 #[cfg(test)]
 mod tests {
     use super::{super::letter::tests::buy, *};
-    use contracts::{Fingerprint, ProductId, RefundId, Won};
+    use contracts::{ProductId, RefundId, Won};
     use serde_json::json;
 
     fn partitions() -> PartitionCount {
@@ -249,8 +263,12 @@ mod tests {
     #[test]
     fn a_revision_is_the_same_command_with_another_fingerprint() {
         let old = buy("a");
-        let new = revise(&old.encode(), None, &json!({"product": 3, "price": 700, "coupon": null}), partitions()).unwrap();
-        assert_eq!((new.id, new.user, new.accepted_at, new.valid_until), (old.id, old.user, old.accepted_at, old.valid_until));
+        let new =
+            revise(&old.encode(), None, &json!({"product": 3, "price": 700, "coupon": null}), partitions()).unwrap();
+        assert_eq!(
+            (new.id, new.user, new.accepted_at, new.valid_until),
+            (old.id, old.user, old.accepted_at, old.valid_until)
+        );
         assert_ne!(new.fingerprint, old.fingerprint);
         assert_eq!(new.fingerprint, Fingerprint::of(&new.command));
         assert_eq!(Envelope::decode(&new.encode()).unwrap(), new);
@@ -281,7 +299,8 @@ mod tests {
             amount: Won(1_000),
             confirm_by: UnixMs(9),
         };
-        let body = |order: &str, key: &str| json!({"order_id": order, "payment_key": key, "amount": 900, "confirm_by": 9});
+        let body =
+            |order: &str, key: &str| json!({"order_id": order, "payment_key": key, "amount": 900, "confirm_by": 9});
         assert!(other(charge.clone(), None, body("order-1", "p")).is_ok());
         assert!(matches!(other(charge.clone(), None, body("order-2", "p")), Err(ReviseError::OtherCommand(_))));
         assert!(matches!(other(charge.clone(), None, body("order-1", "q")), Err(ReviseError::OtherCommand(_))));

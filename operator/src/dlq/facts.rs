@@ -100,11 +100,7 @@ async fn knows_product(database: &MySqlPool, product: ProductId) -> Result<bool,
     Ok(found.is_some())
 }
 
-async fn charge(
-    database: &MySqlPool,
-    envelope: &Envelope,
-    order_id: &str,
-) -> Result<Option<ChargeFacts>, sqlx::Error> {
+async fn charge(database: &MySqlPool, envelope: &Envelope, order_id: &str) -> Result<Option<ChargeFacts>, sqlx::Error> {
     let found = sqlx::query!(
         "SELECT user_id, amount, state, command_id, payment_key, attempt, failure_code, confirm_by_ms FROM payments
          WHERE order_id = ?",
@@ -125,10 +121,7 @@ async fn charge(
     }))
 }
 
-async fn refund_state(
-    database: &MySqlPool,
-    refund: RefundId,
-) -> Result<Option<domain::refund::State>, sqlx::Error> {
+async fn refund_state(database: &MySqlPool, refund: RefundId) -> Result<Option<domain::refund::State>, sqlx::Error> {
     let found = sqlx::query_scalar!("SELECT state FROM refunds WHERE refund_id = ?", signed(refund.0))
         .fetch_optional(database)
         .await?;
@@ -162,7 +155,9 @@ async fn leg(database: &MySqlPool, refund: RefundId, leg_no: u32) -> Result<Opti
 }
 
 /// A stored word.
-pub(crate) fn word<T: FromStr<Err: Into<Box<dyn std::error::Error + Send + Sync>>>>(text: &str) -> Result<T, sqlx::Error> {
+pub(crate) fn word<T: FromStr<Err: Into<Box<dyn std::error::Error + Send + Sync>>>>(
+    text: &str,
+) -> Result<T, sqlx::Error> {
     text.parse().map_err(invalid)
 }
 

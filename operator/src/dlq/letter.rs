@@ -70,7 +70,9 @@ impl FromStr for LetterId {
         if let Ok(command) = text.parse() {
             return Ok(Self::Command(command));
         }
-        let wrong = || format!("{text:?} names no dead letter: write a command id or the 16 digits that `gream dlq list` shows");
+        let wrong = || {
+            format!("{text:?} names no dead letter: write a command id or the 16 digits that `gream dlq list` shows")
+        };
         if text.len() != 16 || !text.is_ascii() {
             return Err(wrong());
         }
@@ -207,7 +209,10 @@ pub(crate) mod tests {
     fn a_letter_tells_what_can_be_told_of_any_body() {
         let whole = letter(&buy("a").encode(), "out_of_attempts", "x", 20);
         assert_eq!((whole.command, whole.kind.as_str()), (Some(buy("a").id), "buy_now"));
-        assert_eq!((whole.attempts, whole.first_failed_at, whole.last_failed_at), (3, Some(UnixMs(10)), Some(UnixMs(20))));
+        assert_eq!(
+            (whole.attempts, whole.first_failed_at, whole.last_failed_at),
+            (3, Some(UnixMs(10)), Some(UnixMs(20)))
+        );
         let garbage = letter(b"\xff{", "undecodable", "x", 20);
         assert_eq!((garbage.command, garbage.kind.as_str()), (None, UNKNOWN_KIND));
         assert!(garbage.content().is_err());

@@ -12,7 +12,7 @@
 //! all, and twice is harmless: the inbox answers the second one. Every action is a row of `operator_actions`, written
 //! before it begins. Doesn't: carry commands out, or call Toss; that is the workers' part, by the way a replay takes.
 
-mod actions;
+pub(crate) mod actions;
 mod discard;
 mod edit;
 mod facts;
@@ -58,7 +58,9 @@ pub enum DlqError {
     #[error("that means every dead letter: name some (see --help), or say --all")]
     Everything,
     /// Nothing is meant.
-    #[error("no dead letter is meant by {0}: see `gream dlq list`. It may have been replayed, or be in somebody's hands")]
+    #[error(
+        "no dead letter is meant by {0}: see `gream dlq list`. It may have been replayed, or be in somebody's hands"
+    )]
     NoLetter(String),
     /// Not allowed.
     #[error(transparent)]
@@ -78,7 +80,9 @@ pub enum DlqError {
     #[error("the database cannot be asked: {0}. Check database.url, and that `gream migrate` has run")]
     Database(#[from] sqlx::Error),
     /// Reading from RabbitMQ.
-    #[error("the dead letters cannot be read: {0}. What was held goes back to its queue; check rabbitmq.url and try again")]
+    #[error(
+        "the dead letters cannot be read: {0}. What was held goes back to its queue; check rabbitmq.url and try again"
+    )]
     Consumer(#[from] ConsumerError),
     /// Publishing to RabbitMQ.
     #[error("a letter could not be published: {0}. It still lies where it was; try again")]

@@ -9,6 +9,7 @@ use contracts::{
     CommandState, DeadLetterReason, Envelope, Fingerprint, PartitionCount, ResultCode, Side, UnixMs, Won,
     command::Command,
     envelope::Undecodable,
+    event::Caused,
     topology::{Role, routing_key},
 };
 use domain::{
@@ -164,6 +165,9 @@ pub struct LegFacts {
 
 /// What a replay of `letter` at `now` would come to.
 pub fn predict(letter: &Letter, facts: &Facts, partitions: PartitionCount, now: UnixMs) -> Prediction {
+    if letter.role == Role::Notifier {
+        return of_event(letter);
+    }
     if let Some(row) = facts.row.filter(|row| row.state.is_final()) {
         return Prediction::AlreadyEnded { state: row.state };
     }
@@ -185,6 +189,18 @@ pub fn predict(letter: &Letter, facts: &Facts, partitions: PartitionCount, now: 
         Role::Bid => of_bid(&envelope, facts, now),
         Role::Payment => of_payment(&envelope, facts, now),
         Role::Refund => of_refund(&envelope, facts, now),
+        // No command is the notifier's.
+        Role::Notifier => of_event(letter),
+    }
+}
+
+/// An event, of which users are told.
+fn of_event(letter: &Letter) -> Prediction {
+    match serde_json::from_slice::<Caused>(&letter.body) {
+        Ok(_) => Prediction::WouldApply { how: "the notifier books it, once".to_owned() },
+        Err(error) => {
+            Prediction::WouldComeBack { reason: DeadLetterReason::Undecodable, why: format!("no event: {error}") }
+        }
     }
 }
 

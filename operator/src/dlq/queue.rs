@@ -18,6 +18,10 @@ pub const HELD_MAX: u16 = 50_000;
 /// The broker counts a message that somebody else is giving back, and may never send it: waited for no longer.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// A busy quorum queue's channel keeps acks to itself until earlier ones are applied, and forgets them when it is closed:
+/// what was acked would lie there again. So long it is left open after the last ack.
+const ACKS_SETTLE: Duration = Duration::from_secs(2);
+
 /// The letters of one queue, in our hands.
 pub(crate) struct Held {
     /// To ack them by. Lent out without the rest, which may be sent to another thread but not shared between two.
@@ -55,6 +59,13 @@ impl Held {
     /// Gives back what was not acked.
     pub(crate) async fn give_back(self) -> Result<(), DlqError> {
         Ok(self.subscription.close().await?)
+    }
+
+    /// The same after acks, which must not be lost with the channel. Where some are all the same, their letters lie there
+    /// again: a second replay of them does nothing.
+    pub(crate) async fn give_back_the_rest(self) -> Result<(), DlqError> {
+        tokio::time::sleep(ACKS_SETTLE).await;
+        self.give_back().await
     }
 }
 

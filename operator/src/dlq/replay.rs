@@ -11,11 +11,7 @@ use super::{
     Actor, DeadLetters, DlqError, Filter, Letter, Prediction, facts, predict,
     queue::{Held, to_headers},
 };
-use contracts::{
-    UnixMs,
-    dead_letter::HEADER_ACTION,
-    topology::REPLAY_QUEUE,
-};
+use contracts::{UnixMs, dead_letter::HEADER_ACTION, topology::REPLAY_QUEUE};
 use futures_util::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use lapin::types::AMQPValue;
 use platform::{
@@ -159,7 +155,7 @@ impl DeadLetters {
                 run.progress.send_modify(|progress| progress.selected = progress.replayed + meant.len() as u64);
                 run.pace.reset();
                 let sent = send(publisher, &held.subscription, meant, run).await;
-                held.give_back().await?;
+                held.give_back_the_rest().await?;
                 if sent? == Sent::All && is_done {
                     break;
                 }

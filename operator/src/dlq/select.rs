@@ -135,11 +135,8 @@ fn without_particulars(error: &str) -> String {
     let mut text = String::with_capacity(error.len());
     let mut rest = error;
     while let Some(first) = rest.chars().next() {
-        let length = if is_of_word(first) {
-            rest.find(|c| !is_of_word(c)).unwrap_or(rest.len())
-        } else {
-            first.len_utf8()
-        };
+        let length =
+            if is_of_word(first) { rest.find(|c| !is_of_word(c)).unwrap_or(rest.len()) } else { first.len_utf8() };
         let (word, behind) = rest.split_at(length);
         text.push_str(if word.contains(|c: char| c.is_ascii_digit()) { "…" } else { word });
         rest = behind;
@@ -156,7 +153,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn letters() -> Vec<Letter> {
-        let attempts = |n: i64| letter(&buy(&n.to_string()).encode(), "out_of_attempts", &format!("row {n} too long"), n * 100);
+        let attempts =
+            |n: i64| letter(&buy(&n.to_string()).encode(), "out_of_attempts", &format!("row {n} too long"), n * 100);
         (1..=4).map(attempts).chain([letter(b"x", "undecodable", "not JSON", 50)]).collect()
     }
 
@@ -183,7 +181,10 @@ mod tests {
         assert_eq!(count(Filter { failed_since: Some(UnixMs(200)), ..Filter::default() }), 3);
         assert_eq!(count(Filter { role: Some(Role::Refund), ..Filter::default() }), 0);
         assert_eq!(count(Filter::of(letters[4].id())), 1);
-        assert_eq!(Filter { role: Some(Role::Refund), ..Filter::default() }.roles().collect::<Vec<_>>(), [Role::Refund]);
+        assert_eq!(
+            Filter { role: Some(Role::Refund), ..Filter::default() }.roles().collect::<Vec<_>>(),
+            [Role::Refund]
+        );
     }
 
     proptest! {

@@ -94,7 +94,9 @@ fn whereabouts(state: CommandState, kind: &str) -> String {
         }
         CommandState::Suspended => format!("in dead.{queue}: `gream dlq show` has its error and what to do"),
         CommandState::Done | CommandState::Rejected => "nowhere: it has ended".to_owned(),
-        CommandState::Discarded => "nowhere: a person gave it up; `gream dlq restore` brings it back while it is kept".to_owned(),
+        CommandState::Discarded => {
+            "nowhere: a person gave it up; `gream dlq restore` brings it back while it is kept".to_owned()
+        }
     }
 }
 
@@ -148,7 +150,10 @@ async fn entries(database: &MySqlPool, id: CommandId) -> Result<Vec<Step>, sqlx:
         step(
             UnixMs(row.created_at_ms),
             "booked",
-            format!("{:+} on {}{of} ({} {}, transfer {})", row.amount, row.account, row.reason, row.reference, row.transfer_no),
+            format!(
+                "{:+} on {}{of} ({} {}, transfer {})",
+                row.amount, row.account, row.reason, row.reference, row.transfer_no
+            ),
         )
     });
     Ok(steps.collect())

@@ -136,8 +136,7 @@ impl Tracer {
     /// Which of the suspended ones really lie in a dead-letter queue: one look for all of them.
     async fn find_suspended(&self, commands: &mut [Life]) -> Result<(), TraceError> {
         let suspended = |life: &&mut Life| life.state == CommandState::Suspended;
-        let ids: Vec<LetterId> =
-            commands.iter_mut().filter(suspended).map(|life| LetterId::Command(life.id)).collect();
+        let ids: Vec<LetterId> = commands.iter_mut().filter(suspended).map(|life| LetterId::Command(life.id)).collect();
         let Some(dead_letters) = self.dead_letters.as_ref().filter(|_| !ids.is_empty()) else { return Ok(()) };
         let (letters, _) = dead_letters.look(&Filter { ids, ..Filter::default() }).await?;
         for life in commands.iter_mut().filter(suspended) {

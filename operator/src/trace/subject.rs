@@ -288,8 +288,11 @@ async fn user(database: &MySqlPool, id: u64) -> Result<Option<Found>, sqlx::Erro
         most
     );
     commands.extend(booked.fetch_all(database).await?);
-    let placed =
-        sqlx::query_scalar!("SELECT command_id FROM bids WHERE user_id = ? ORDER BY bid_id DESC LIMIT ?", signed(id), most);
+    let placed = sqlx::query_scalar!(
+        "SELECT command_id FROM bids WHERE user_id = ? ORDER BY bid_id DESC LIMIT ?",
+        signed(id),
+        most
+    );
     commands.extend(placed.fetch_all(database).await?);
     let charged = sqlx::query_scalar!(
         r#"SELECT command_id AS "command_id!" FROM payments WHERE user_id = ? AND command_id IS NOT NULL

@@ -16,7 +16,7 @@ pub const DEFAULTS: &str = include_str!("default.toml");
 /// Names the file on top of the defaults.
 pub const FILE_VARIABLE: &str = "GREAM_CONFIG";
 /// `section.key` of every value that may come from a file, by `…_FILE`.
-pub const SECRETS: [&str; 11] = [
+pub const SECRETS: [&str; 12] = [
     "database.url",
     "database.replica_url",
     "rabbitmq.url",
@@ -24,6 +24,7 @@ pub const SECRETS: [&str; 11] = [
     "auth.jwt_secret",
     "auth.address_secret",
     "account_cipher.key",
+    "monitor.rabbitmq_page",
     "toss.secret_key",
     "pictures.s3.key",
     "pictures.s3.secret",
@@ -76,6 +77,8 @@ pub struct Config {
     pub scheduler: SchedulerConfig,
     pub monitor: MonitorConfig,
     pub relay: RelayConfig,
+    pub notifications: NotificationsConfig,
+    pub product_streams: ProductStreamsConfig,
     pub clock: ClockConfig,
     pub telemetry: TelemetryConfig,
     pub shutdown: ShutdownConfig,

@@ -10,6 +10,10 @@ const POOL_MARGIN: u32 = 3;
 const MOST_PUBLISH_CHANNELS: usize = 256;
 /// A breaker that looks at more calls than this would notice nothing in time.
 const MOST_WINDOW_CALLS: u32 = 100_000;
+/// A transaction of more events would hold too many users' counters.
+const MOST_EVENTS_TOGETHER: usize = 1_000;
+/// Dead letters are kept for thirty days.
+const LEAST_KEPT_DAYS: u32 = 31;
 const MIN_SECRET_LENGTH: usize = 32;
 
 /// Every reason not to start with `config`; empty when there is none.
@@ -24,7 +28,25 @@ pub(super) fn reasons(config: &Config) -> Vec<String> {
     dangerous(config, &mut refuse);
     contradictory(config, &mut refuse);
     of_accounts(config, &mut refuse);
+    of_streams(config, &mut refuse);
     reasons
+}
+
+fn of_streams(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
+    let Config { notifications, product_streams, .. } = config;
+    refuse(
+        notifications.batch_max == 0 || notifications.batch_max > MOST_EVENTS_TOGETHER,
+        "notifications.batch_max must be between 1 and 1000",
+    );
+    let pauses = [notifications.session_check_ms, notifications.heartbeat_ms, notifications.send_timeout_ms];
+    refuse(
+        pauses.contains(&0) || notifications.poll_ms == 0 || product_streams.interval_ms == 0,
+        "an interval of notifications or product_streams is 0: streams would do nothing else; set it to 1 ms at least",
+    );
+    refuse(
+        notifications.kept_days < LEAST_KEPT_DAYS,
+        "notifications.kept_days is less than 31: a dead letter that is replayed later would notify twice",
+    );
 }
 
 fn missing(config: &Config, refuse: &mut impl FnMut(bool, &str)) {

@@ -160,10 +160,25 @@ section!(SchedulerConfig {
 });
 section!(MonitorConfig { interval_ms: u64, rabbitmq_page: Secret });
 section!(RelayConfig { interval_ms: u64, batch_max: u32 });
+section!(NotificationsConfig {
+    batch_max: usize,
+    kept_days: u32,
+    stream_length_max: usize,
+    stream_kept_s: u64,
+    streams_per_user: usize,
+    streams_per_process: usize,
+    session_check_ms: u64,
+    heartbeat_ms: u64,
+    send_timeout_ms: u64,
+    poll_ms: u64,
+    expiring_days: u32,
+    expiring_interval_ms: u64,
+});
+section!(ProductStreamsConfig { interval_ms: u64, levels: u32, products_max: usize, streams_max: usize });
 section!(ClockConfig { offset_file: PathBuf });
 section!(TelemetryConfig { log_format: LogFormat, log_filter: String });
 section!(TestConfig { halt_at: String, halt_file: PathBuf });
-section!(ShutdownConfig { grace_ms: u64 });
+section!(ShutdownConfig { grace_ms: u64, announce_ms: u64 });
 
 impl HttpConfig {
     /// The configured origins, one by one.

@@ -80,13 +80,22 @@ impl ConsumingConnection {
 
     /// How many messages of `queue` are in nobody's hands.
     pub async fn depth(&self, queue: &str) -> Result<u32, ConsumerError> {
+        Ok(self.look(queue).await?.0)
+    }
+
+    /// How many consumers `queue` has.
+    pub async fn consumers(&self, queue: &str) -> Result<u32, ConsumerError> {
+        Ok(self.look(queue).await?.1)
+    }
+
+    async fn look(&self, queue: &str) -> Result<(u32, u32), ConsumerError> {
         let ask = async {
             // On a channel of its own, which a queue that does not exist closes.
             let channel = self.connection.create_channel().await?;
             let options = QueueDeclareOptions { passive: true, ..Default::default() };
             let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
             channel.close(200, "asked".into()).await?;
-            Ok::<_, lapin::Error>(declared.message_count())
+            Ok::<_, lapin::Error>((declared.message_count(), declared.consumer_count()))
         };
         Ok(tokio::time::timeout(self.limit, ask).await.map_err(|_| ConsumerError::TimedOut("queue.declare"))??)
     }

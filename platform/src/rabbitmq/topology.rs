@@ -57,8 +57,7 @@ async fn declare_all(connection: &Connection, topology: &Topology) -> Result<(),
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
         let name = queue.name.as_str();
         channel.queue_declare(name.into(), options, arguments(&queue.arguments)).await?;
-        if let Some(exchange) = queue.exchange {
-            let key = queue.routing_key.as_str();
+        for (exchange, key) in queue.bindings() {
             channel
                 .queue_bind(
                     name.into(),

@@ -9,16 +9,13 @@ use super::{
     intake::Taken,
     presence::{self, Share},
     store::Store,
+    suspects::Verdict,
 };
-use contracts::{
-    CommandId, DeadLetterReason, Envelope, Outcome, PartitionCount, PartitionId,
-    topology::{Role, bid_queue},
-};
+use contracts::{CommandId, Envelope, Outcome, PartitionCount, PartitionId, topology::bid_queue};
 use futures_util::{FutureExt, StreamExt, stream::SelectAll};
 use platform::{
-    history::{self, Happened, Note},
     pause::Pauses,
-    rabbitmq::{ConsumerError, ConsumingConnection, Delivered, Deliveries, Failure, PublishError, Subscription},
+    rabbitmq::{ConsumerError, ConsumingConnection, Delivered, Deliveries, PublishError, Subscription},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +25,8 @@ use tokio::{sync::watch, time::Instant};
 
 /// How long a lane waits before it subscribes again to a partition that it gave up: others go first.
 const STEP_BACK: Duration = Duration::from_secs(3);
+/// A paused lane looks this often whether it still is.
+const WHILE_PAUSED: Duration = Duration::from_millis(200);
 /// A lane with nothing to do looks this often whether its connections still stand.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -42,7 +41,7 @@ pub(super) struct Lane {
 
 /// Why a lane must be rebuilt.
 #[derive(Debug, thiserror::Error)]
-enum LaneError {
+pub(super) enum LaneError {
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
     #[error("the database is away: {0}")]
@@ -51,18 +50,9 @@ enum LaneError {
     DeadLetter(#[from] PublishError),
 }
 
-/// Why a command is set aside.
-struct Verdict {
-    reason: DeadLetterReason,
-    error: String,
-    attempts: u32,
-    /// Those of the attempts that were counted in MySQL before they began.
-    counted: u32,
-}
-
 /// One life of a lane's connections.
-struct Life<'a> {
-    store: Store,
+pub(super) struct Life<'a> {
+    pub(super) store: Store,
     connection: ConsumingConnection,
     subscriptions: BTreeMap<String, (PartitionId, Subscription)>,
     deliveries: SelectAll<Deliveries>,
@@ -72,7 +62,24 @@ struct Life<'a> {
     active: BTreeSet<PartitionId>,
     /// Commands whose attempt was counted when it began, and that have not been settled. Outlives this life: when the
     /// worker does too, these attempts are taken back.
-    counted: &'a mut Vec<CommandId>,
+    pub(super) counted: &'a mut Vec<CommandId>,
+}
+
+impl Life<'_> {
+    /// Whether both connections still stand.
+    async fn check(&mut self) -> Result<(), LaneError> {
+        self.store.ping().await?;
+        if self.connection.is_connected() { Ok(()) } else { Err(ConsumerError::TimedOut("heartbeats").into()) }
+    }
+
+    /// While the process still runs: whoever comes next gets what was not begun, in its old order.
+    async fn give_up_all(&mut self) -> Result<(), LaneError> {
+        for (_, subscription) in std::mem::take(&mut self.subscriptions).values() {
+            subscription.close().await?;
+        }
+        (self.deliveries, self.stepped_back, self.active) = (SelectAll::new(), BTreeMap::new(), BTreeSet::new());
+        Ok(())
+    }
 }
 
 impl Lane {
@@ -125,19 +132,26 @@ impl Lane {
             active: BTreeSet::new(),
             counted,
         };
-        for partition in &self.partitions {
-            self.subscribe(&mut life, *partition).await?;
-        }
-        tracing::info!(lane = self.number, partitions = self.partitions.len(), "the lane is up");
-        while let Some(taken) = self.take(&mut life).await? {
-            self.settle(&mut life, taken).await?;
-            self.keep_to_share(&mut life).await?;
-        }
-        // While the process still runs: whoever comes next gets what was not begun, in its old order.
-        for (_, subscription) in life.subscriptions.values() {
-            subscription.close().await?;
+        while self.may_take(&mut life).await? {
+            for partition in &self.partitions {
+                self.subscribe(&mut life, *partition).await?;
+            }
+            tracing::info!(lane = self.number, partitions = self.partitions.len(), "the lane is up");
+            while let Some(taken) = self.take(&mut life).await? {
+                self.settle(&mut life, taken).await?;
+                self.keep_to_share(&mut life).await?;
+            }
+            life.give_up_all().await?;
         }
         Ok(())
+    }
+
+    /// Waits while the role is paused; whether there is anything to take then, or it is time to stop.
+    async fn may_take(&self, life: &mut Life<'_>) -> Result<bool, LaneError> {
+        while self.worker.limits.is_paused() && self.worker.shutdown.sleep(WHILE_PAUSED).await {
+            life.check().await?;
+        }
+        Ok(!self.worker.shutdown.is_requested())
     }
 
     async fn subscribe(&self, life: &mut Life<'_>, partition: PartitionId) -> Result<(), LaneError> {
@@ -149,17 +163,17 @@ impl Lane {
         Ok(())
     }
 
-    /// The next batch (perhaps empty, after a look at the connections); `None` when it is time to stop.
+    /// The next batch (perhaps empty, after a look at the connections); `None` when it is time to stop, or to pause.
     async fn take(&self, life: &mut Life<'_>) -> Result<Option<Vec<Taken>>, LaneError> {
+        if self.worker.limits.is_paused() {
+            return Ok(None);
+        }
         let first = tokio::select! {
             biased;
             () = self.worker.shutdown.requested() => return Ok(None),
             next = life.deliveries.next() => next,
             () = tokio::time::sleep(LOOK_EVERY) => {
-                life.store.ping().await?;
-                if !life.connection.is_connected() {
-                    return Err(ConsumerError::TimedOut("heartbeats").into());
-                }
+                life.check().await?;
                 return Ok(Some(Vec::new()));
             }
         };
@@ -168,7 +182,8 @@ impl Lane {
         let config = &self.worker.config.bid_worker;
         let linger = tokio::time::sleep(Duration::from_millis(config.linger_ms));
         tokio::pin!(linger);
-        while batch.len() < config.batch_max {
+        let batch_max = self.batch_max();
+        while batch.len() < batch_max {
             let next = if let Some(ready) = life.deliveries.next().now_or_never() {
                 ready
             } else {
@@ -178,6 +193,11 @@ impl Lane {
         }
         metrics::histogram!("gream_bid_batch_items").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         Ok(Some(batch))
+    }
+
+    fn batch_max(&self) -> usize {
+        let configured = u32::try_from(self.worker.config.bid_worker.batch_max).unwrap_or(u32::MAX);
+        usize::try_from(self.worker.limits.batch_max(configured)).unwrap_or(usize::MAX)
     }
 
     fn add(
@@ -282,11 +302,15 @@ impl Lane {
         Ok(())
     }
 
-    async fn carry_out(&self, life: &mut Life<'_>, part: &[(&Taken, &Envelope)]) -> Result<Vec<Outcome>, BatchError> {
+    pub(super) async fn carry_out(
+        &self,
+        life: &mut Life<'_>,
+        part: &[(&Taken, &Envelope)],
+    ) -> Result<Vec<Outcome>, BatchError> {
         let envelopes: Vec<&Envelope> = part.iter().map(|(_, envelope)| *envelope).collect();
         let rules = Rules {
             clock: &self.worker.clock,
-            limits: self.worker.limits(),
+            limits: self.worker.market_limits(),
             partitions: self.count,
             silent_after_ms: presence::silent_after_ms(&self.worker.config),
         };
@@ -301,94 +325,6 @@ impl Lane {
             }
         }
         result
-    }
-
-    /// The guilty one, alone: tried again, then set aside.
-    async fn attempt_alone(
-        &self,
-        life: &mut Life<'_>,
-        (taken, envelope): (&Taken, &Envelope),
-        mut error: String,
-        answers: &mut Vec<(String, Outcome)>,
-    ) -> Result<(), LaneError> {
-        let max_attempts = self.worker.config.bid_worker.max_attempts;
-        for attempt in 2..=max_attempts {
-            tracing::warn!(command = %envelope.id, attempt, error, "a command failed alone; trying it again");
-            let started = Instant::now();
-            match self.carry_out(life, &[(taken, envelope)]).await {
-                Ok(outcomes) => {
-                    answers.extend(
-                        outcomes.into_iter().filter_map(|outcome| Some((taken.reply_to()?.to_owned(), outcome))),
-                    );
-                    return Ok(());
-                }
-                Err(BatchError::Away(error) | BatchError::Contention(error)) => return Err(error.into()),
-                Err(BatchError::Defect(again)) => {
-                    self.note_failure(envelope, attempt, &again, started).await;
-                    error = again;
-                }
-            }
-        }
-        let counted = u32::from(life.counted.contains(&envelope.id));
-        let verdict = Verdict { reason: DeadLetterReason::OutOfAttempts, error, attempts: max_attempts, counted };
-        self.set_aside(life, taken, Some(envelope), verdict).await
-    }
-
-    async fn note_failure(&self, envelope: &Envelope, attempt: u32, error: &str, started: Instant) {
-        let now = self.worker.clock.now();
-        let note = Note::new(envelope.id, Happened::Failed, now, &self.worker.name, error);
-        self.note(&Note { took: Some(started.elapsed()), attempt: Some(attempt), ..note }).await;
-    }
-
-    /// Over the pool: whatever becomes of it, the lane's own connection is none the worse.
-    async fn note(&self, note: &Note<'_>) {
-        let limit = Duration::from_millis(self.worker.config.database.statement_timeout_ms);
-        history::try_write(&self.worker.database, limit, note).await;
-    }
-
-    /// Counts an attempt of a command that seems to end its workers; sets it aside when there were too many.
-    async fn may_begin(&self, life: &mut Life<'_>, taken: &Taken, envelope: &Envelope) -> Result<bool, LaneError> {
-        let max_attempts = self.worker.config.bid_worker.max_attempts;
-        if life.store.begin_attempt(envelope, max_attempts, self.worker.clock.now()).await? {
-            life.counted.push(envelope.id);
-            return Ok(true);
-        }
-        let verdict = Verdict {
-            reason: DeadLetterReason::OutOfAttempts,
-            error: "workers ended while they carried it out".to_owned(),
-            attempts: max_attempts,
-            counted: max_attempts,
-        };
-        self.set_aside(life, taken, Some(envelope), verdict).await?;
-        Ok(false)
-    }
-
-    /// Marks the command suspended and publishes the dead letter. The original is acked with its batch.
-    async fn set_aside(
-        &self,
-        life: &mut Life<'_>,
-        taken: &Taken,
-        envelope: Option<&Envelope>,
-        Verdict { reason, error, attempts, counted }: Verdict,
-    ) -> Result<(), LaneError> {
-        let now = self.worker.clock.now();
-        let command = match &taken.content {
-            Ok(envelope) => Some(envelope.id),
-            Err((_, undecodable)) => undecodable.id(),
-        };
-        if let Some(id) = command {
-            life.store.suspend(id, envelope, attempts.saturating_sub(counted), now).await?;
-        }
-        let failure = Failure { reason, error, attempts, at: now, command };
-        self.worker
-            .publisher
-            .dead_letter(Role::Bid, &taken.delivered.queue, &taken.delivered.delivery, &failure)
-            .await?;
-        if let Some(id) = command {
-            let note = Note::new(id, Happened::SetAside, now, &self.worker.name, &failure.error);
-            self.note(&Note { attempt: Some(attempts), reason: Some(reason), ..note }).await;
-        }
-        Ok(())
     }
 
     /// Gives up active partitions of others' shares, and queues up again for those given up a while ago.

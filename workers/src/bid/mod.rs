@@ -12,10 +12,11 @@ mod intake;
 mod lane;
 mod presence;
 mod store;
+mod suspects;
 
 use contracts::{PartitionCount, PartitionId, Won};
 use domain::market::Limits;
-use platform::{Clock, Config, Shutdown, outcomes::OutcomePublisher, rabbitmq::Publisher};
+use platform::{Clock, Config, Shutdown, outcomes::OutcomePublisher, rabbitmq::Publisher, role_limits::TurnedLimits};
 use sqlx::MySqlPool;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct BidWorker {
     pub publisher: Publisher,
     /// For outcomes.
     pub outcomes: OutcomePublisher,
+    /// What operators have turned.
+    pub limits: TurnedLimits,
     /// When to stop.
     pub shutdown: Shutdown,
     /// This process, as in `partitions.owner` and `worker_presence`.
@@ -72,7 +75,7 @@ impl BidWorker {
         drop(presence.await);
     }
 
-    fn limits(&self) -> Limits {
+    fn market_limits(&self) -> Limits {
         let market = &self.config.market;
         Limits {
             max_open_bids_per_user_and_product: market.max_open_bids_per_user_and_product,

@@ -1,4 +1,5 @@
-//! Taking messages: one connection, at most `prefetch` commands at once, none while the gate to Toss is shut.
+//! Taking messages: one connection, at most `prefetch` commands at once (or what operators have turned that to), none
+//! while the role is paused or the gate to Toss is shut.
 //!
 //! When the gate has opened again, a crew whose commands all call Toss begins with one at a time, takes many more
 //! messages than that, and carries those out first whose deadline is nearest. Nearest of what it has taken: a queue of
@@ -22,8 +23,8 @@ use tokio::{task::JoinSet, time::Instant};
 
 /// A crew with nothing to do looks this often at its connections and at the gate.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// One that waits for the gate to open looks this often.
-const WAIT_FOR_GATE: Duration = Duration::from_millis(100);
+/// One that is paused, or waits for the gate to open, looks this often.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// After an outage so many times `prefetch` are taken, to find the nearest deadlines among them.
 const DEADLINE_WINDOW: u16 = 16;
 /// How long messages are gathered before the first of them is chosen.
@@ -67,7 +68,7 @@ enum Window {
 #[derive(Debug, PartialEq, Eq)]
 enum Left {
     Shutdown,
-    /// The gate has moved.
+    /// The gate has moved, or a limit was turned.
     LookAgain,
 }
 
@@ -122,8 +123,8 @@ impl<H: CarryOut> Crew<H> {
         // What others have found out holds for this crew too.
         self.gate.look().await;
         loop {
-            if H::STOPS_WITH_TOSS && !self.gate.is_open() {
-                if !foundation.shutdown.sleep(WAIT_FOR_GATE).await {
+            if foundation.limits.is_paused() || (H::STOPS_WITH_TOSS && !self.gate.is_open()) {
+                if !foundation.shutdown.sleep(LOOK_AGAIN_AFTER).await {
                     return Ok(());
                 }
                 if !connection.is_connected() {
@@ -138,11 +139,13 @@ impl<H: CarryOut> Crew<H> {
     /// Takes messages until there is a reason to stop; then waits for those in hand, and closes the channel, which gives
     /// back what was sent here but not begun.
     async fn consume(self: &Arc<Self>, connection: &ConsumingConnection) -> Result<Left, LifeError> {
-        let prefetch = self.foundation.config.payment_worker.prefetch;
+        let limits = self.foundation.limits.now();
+        let at_once = self.foundation.limits.concurrency(self.foundation.config.payment_worker.prefetch);
+        self.gate.reach(usize::from(at_once));
         let window = if H::STOPS_WITH_TOSS && self.gate.is_ramping() { Window::Wide } else { Window::Narrow };
         let taken = match window {
-            Window::Narrow => prefetch,
-            Window::Wide => prefetch.saturating_mul(DEADLINE_WINDOW),
+            Window::Narrow => at_once,
+            Window::Wide => at_once.saturating_mul(DEADLINE_WINDOW),
         };
         let (subscription, mut deliveries) = connection.subscribe(H::ROLE.as_str(), taken).await?;
         let subscription = Arc::new(subscription);
@@ -152,7 +155,7 @@ impl<H: CarryOut> Crew<H> {
         }
         let mut in_hand = InHand::new();
         let left = loop {
-            self.begin_nearest(&mut waiting, &mut in_hand, &subscription);
+            self.begin_nearest(&mut waiting, &mut in_hand, &subscription, usize::from(at_once));
             // Once everything goes at its usual pace, what was taken is done in its order, and the rest given back.
             let is_done = window == Window::Wide && !self.gate.is_ramping();
             if is_done && waiting.is_empty() && in_hand.is_empty() {
@@ -180,6 +183,9 @@ impl<H: CarryOut> Crew<H> {
                 tracing::warn!(role = H::ROLE.as_str(), "nothing more is taken until Toss is back");
                 break Ok(Left::LookAgain);
             }
+            if self.foundation.limits.now() != limits {
+                break Ok(Left::LookAgain);
+            }
         };
         let left = self.drain(&mut in_hand, left).await?;
         subscription.close().await?;
@@ -187,9 +193,14 @@ impl<H: CarryOut> Crew<H> {
     }
 
     /// Begins as many of those that wait as may be under way, nearest deadline first.
-    fn begin_nearest(self: &Arc<Self>, waiting: &mut Waiting, in_hand: &mut InHand, subscription: &Arc<Subscription>) {
-        let prefetch = usize::from(self.foundation.config.payment_worker.prefetch);
-        let most = if H::STOPS_WITH_TOSS { self.gate.allowed().min(prefetch) } else { prefetch };
+    fn begin_nearest(
+        self: &Arc<Self>,
+        waiting: &mut Waiting,
+        in_hand: &mut InHand,
+        subscription: &Arc<Subscription>,
+        at_once: usize,
+    ) {
+        let most = if H::STOPS_WITH_TOSS { self.gate.allowed().min(at_once) } else { at_once };
         while in_hand.len() < most
             && let Some((_, arrived)) = waiting.pop_first()
         {

@@ -242,6 +242,13 @@ impl Gate {
         self.known().ramp.allowed()
     }
 
+    /// Turns how many calls are usual.
+    pub(crate) fn reach(&self, most: usize) {
+        let mut known = self.known();
+        known.ramp.reach(most);
+        self.show(&known);
+    }
+
     /// Whether this process may make fewer calls than usual, as after an outage.
     pub(crate) fn is_ramping(&self) -> bool {
         !self.known().ramp.is_climbed()

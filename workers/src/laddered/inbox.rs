@@ -188,7 +188,7 @@ impl Inbox {
     ) -> Result<(), sqlx::Error> {
         let kind = envelope.map_or("unknown", |envelope| envelope.command.kind().as_str());
         let user = envelope.map_or(0, |envelope| super::user_id(envelope.user));
-        let fingerprint = envelope.map_or([0; 32], |envelope| envelope.fingerprint.0);
+        let fingerprint = envelope.map_or(Fingerprint::UNKNOWN, |envelope| envelope.fingerprint).0;
         let accepted_at = envelope.map_or(now, |envelope| envelope.accepted_at);
         again_on_contention(|| async {
             let write = sqlx::query!(

@@ -41,6 +41,7 @@ use platform::{
     database::{Trouble, trouble},
     outcomes::OutcomePublisher,
     rabbitmq::Publisher,
+    role_limits::TurnedLimits,
 };
 use sqlx::MySqlPool;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct Foundation {
     pub publisher: Publisher,
     /// For outcomes.
     pub outcomes: OutcomePublisher,
+    /// What operators have turned.
+    pub limits: TurnedLimits,
     /// When to stop.
     pub shutdown: Shutdown,
     /// This process, as it shows in the RabbitMQ page.

@@ -9,7 +9,7 @@ mod outbox;
 mod replay;
 
 use contracts::PartitionCount;
-use platform::{Clock, Config, Shutdown, rabbitmq::Publisher};
+use platform::{Clock, Config, Shutdown, rabbitmq::Publisher, role_limits::TurnedLimits};
 use sqlx::MySqlPool;
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct Relay {
     pub database: MySqlPool,
     /// Where things go.
     pub publisher: Publisher,
+    /// What operators have turned.
+    pub limits: TurnedLimits,
     /// When to stop.
     pub shutdown: Shutdown,
     /// This process, as it shows in the RabbitMQ page.

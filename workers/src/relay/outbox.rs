@@ -37,6 +37,10 @@ pub(super) async fn run(relay: &Relay) {
     let interval = Duration::from_millis(relay.config.relay.interval_ms);
     let (mut after, mut stuck) = (0, 0);
     while !relay.shutdown.is_requested() {
+        if relay.limits.is_paused() {
+            relay.shutdown.sleep(interval).await;
+            continue;
+        }
         let pause = match send_some(relay, after).await {
             Ok(sent) => {
                 metrics::counter!("gream_outbox_sent_total").increment(sent.rows);
@@ -70,7 +74,7 @@ pub(super) async fn run(relay: &Relay) {
 async fn send_some(relay: &Relay, after: i64) -> Result<Sent, sqlx::Error> {
     let limit = Duration::from_millis(relay.config.database.statement_timeout_ms);
     let mut transaction = within(limit, relay.database.begin()).await?;
-    let batch_max = relay.config.relay.batch_max;
+    let batch_max = relay.limits.batch_max(relay.config.relay.batch_max);
     let read = sqlx::query!(
         "SELECT outbox_id, exchange_name, routing_key, payload FROM outbox
          WHERE outbox_id > ? ORDER BY outbox_id LIMIT ? FOR UPDATE SKIP LOCKED",

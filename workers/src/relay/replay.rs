@@ -51,7 +51,8 @@ pub(super) async fn run(relay: &Relay, partitions: PartitionCount) {
     let mut pauses = Pauses::new();
     while !relay.shutdown.is_requested() {
         match live(relay, partitions, &mut pauses).await {
-            Ok(()) => return,
+            // Paused, or time to stop.
+            Ok(()) => continue,
             Err(error) => {
                 tracing::warn!(%error, "replays wait; reconnecting");
                 if matches!(&error, ReplayError::Consumer(error) if error.is_missing_queue()) {
@@ -69,16 +70,16 @@ async fn live(relay: &Relay, partitions: PartitionCount, pauses: &mut Pauses) ->
         () = relay.shutdown.requested() => return Ok(()),
     }
     // Every life that ends with messages in hand counts as a delivery of theirs: don't begin one in vain.
-    while !relay.publisher.is_ready() {
+    while !relay.publisher.is_ready() || relay.limits.is_paused() {
         if !relay.shutdown.sleep(LOOK_EVERY).await {
             return Ok(());
         }
     }
     let connection = ConsumingConnection::open(&relay.config.rabbitmq, &format!("{} replay", relay.name)).await?;
     let (subscription, mut deliveries) = connection.subscribe(REPLAY_QUEUE, PREFETCH).await?;
-    loop {
+    while !relay.limits.is_paused() {
         let next = tokio::select! {
-            () = relay.shutdown.requested() => return Ok(()),
+            () = relay.shutdown.requested() => break,
             next = deliveries.next() => next,
             () = tokio::time::sleep(LOOK_EVERY) => {
                 if connection.is_connected() { continue }
@@ -91,6 +92,7 @@ async fn live(relay: &Relay, partitions: PartitionCount, pauses: &mut Pauses) ->
         subscription.ack(delivery.delivery_tag).await?;
         *pauses = Pauses::new();
     }
+    Ok(subscription.close().await?)
 }
 
 /// Publishes a replayed message to where it belongs.
@@ -150,7 +152,8 @@ fn limit(relay: &Relay) -> Duration {
 
 /// The headers of a fresh start: the attempts and the reason of its last failure are gone, its history stays.
 fn headers(delivery: &Delivery, key: &str, revision: Option<&Revision>) -> FieldTable {
-    let gone = [HEADER_ATTEMPTS, HEADER_ERROR, HEADER_NEXT, HEADER_REASON, HEADER_ACTION, "x-delivery-count", "x-death"];
+    let gone =
+        [HEADER_ATTEMPTS, HEADER_ERROR, HEADER_NEXT, HEADER_REASON, HEADER_ACTION, "x-delivery-count", "x-death"];
     let mut headers = FieldTable::default();
     for (name, value) in delivery.properties.headers().iter().flat_map(FieldTable::inner) {
         if !gone.contains(&name.as_str()) {

@@ -58,7 +58,7 @@ impl Sent {
 pub(super) async fn run(scheduler: &Scheduler, partitions: PartitionCount) {
     let mut duty = Duty::new(scheduler, DutyName::Charges, scheduler.config.scheduler.charges_interval_ms);
     let (mut follows, mut collects) = (Sent::new(FOLLOW_BUCKET_MS), Sent::new(COLLECT_BUCKET_MS));
-    while duty.begins() {
+    while duty.begins().await {
         let looked = look(scheduler, partitions, &mut follows, &mut collects).await;
         duty.ended(looked).await;
     }

@@ -3,7 +3,7 @@
 use super::{
     Scheduler,
     duty::{Done, Duty, DutyName},
-    ended_sessions, old_history, old_webhooks,
+    ended_sessions, old_history, old_notifications, old_webhooks,
 };
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ pub(super) async fn run(scheduler: &Scheduler) {
     tokio::join!(
         now_and_then(scheduler, DutyName::EndedSessions, || ended_sessions::delete_some(scheduler)),
         now_and_then(scheduler, DutyName::OldWebhooks, || old_webhooks::delete_some(scheduler)),
+        now_and_then(scheduler, DutyName::OldNotifications, || old_notifications::delete_some(scheduler)),
         now_and_then(scheduler, DutyName::OldHistory, || old_history::delete_some(scheduler)),
         now_and_then(scheduler, DutyName::DiscardedLetters, || old_history::delete_some_discarded(scheduler)),
     );
@@ -25,7 +26,7 @@ where
     F: Future<Output = Result<Done, sqlx::Error>>,
 {
     let mut duty = Duty::new(scheduler, name, scheduler.config.scheduler.clean_up_interval_ms);
-    while duty.begins() {
+    while duty.begins().await {
         let cleaned = clean_some().await;
         duty.ended(cleaned).await;
     }

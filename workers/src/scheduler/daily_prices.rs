@@ -23,7 +23,7 @@ pub(super) async fn run(scheduler: &Scheduler) {
     let limit = Duration::from_millis(scheduler.config.database.statement_timeout_ms);
     let mut duty = Duty::new(scheduler, DutyName::DailyPrices, scheduler.config.scheduler.prices_interval_ms);
     let mut after = ProductId(0);
-    while duty.begins() {
+    while duty.begins().await {
         let rolled_up = go_on(scheduler, limit, &mut after).await;
         duty.ended(rolled_up).await;
     }

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// A duty that runs every second is not worth a write every second.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
+/// A paused scheduler looks this often whether it still is.
+const WHILE_PAUSED: Duration = Duration::from_millis(200);
 /// `scheduler_duties.error`'s width.
 const MAX_ERROR_CHARS: usize = 500;
 /// `scheduler_duties.process`'s width.
@@ -35,6 +37,10 @@ pub enum DutyName {
     EndedSessions,
     /// Deletes old webhooks.
     OldWebhooks,
+    /// Deletes old notifications.
+    OldNotifications,
+    /// Tells of gifticons that expire soon.
+    ExpiringGifticons,
     /// Deletes what is too old to be traced.
     OldHistory,
     /// Deletes discarded letters whose time to be restored is over.
@@ -43,7 +49,7 @@ pub enum DutyName {
 
 impl DutyName {
     /// Every duty.
-    pub const ALL: [DutyName; 9] = [
+    pub const ALL: [DutyName; 11] = [
         DutyName::StaleBids,
         DutyName::DailyPrices,
         DutyName::UnneededPictures,
@@ -51,6 +57,8 @@ impl DutyName {
         DutyName::CompareDays,
         DutyName::EndedSessions,
         DutyName::OldWebhooks,
+        DutyName::OldNotifications,
+        DutyName::ExpiringGifticons,
         DutyName::OldHistory,
         DutyName::DiscardedLetters,
     ];
@@ -65,6 +73,8 @@ impl DutyName {
             DutyName::CompareDays => "compare_days",
             DutyName::EndedSessions => "ended_sessions",
             DutyName::OldWebhooks => "old_webhooks",
+            DutyName::OldNotifications => "old_notifications",
+            DutyName::ExpiringGifticons => "expiring_gifticons",
             DutyName::OldHistory => "old_history",
             DutyName::DiscardedLetters => "discarded_letters",
         }
@@ -142,8 +152,9 @@ impl<'a> Duty<'a> {
         Self { least_pause_after_failure, ..self }
     }
 
-    /// Whether there is another run, which begins now.
-    pub(super) fn begins(&mut self) -> bool {
+    /// Whether there is another run, which begins now; once the role is not paused.
+    pub(super) async fn begins(&mut self) -> bool {
+        while self.scheduler.limits.is_paused() && self.scheduler.shutdown.sleep(WHILE_PAUSED).await {}
         self.began = Instant::now();
         !self.scheduler.shutdown.is_requested()
     }

@@ -12,7 +12,9 @@ mod compare_days;
 mod daily_prices;
 mod duty;
 mod ended_sessions;
+mod expiring_gifticons;
 mod old_history;
+mod old_notifications;
 mod old_webhooks;
 mod send;
 mod stale_bids;
@@ -21,7 +23,7 @@ mod unneeded_pictures;
 pub use duty::DutyName;
 
 use contracts::PartitionCount;
-use platform::{Clock, Config, Shutdown, pictures::PictureStore, rabbitmq::Publisher};
+use platform::{Clock, Config, Shutdown, pictures::PictureStore, rabbitmq::Publisher, role_limits::TurnedLimits};
 use sqlx::MySqlPool;
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub struct Scheduler {
     pub publisher: Publisher,
     /// Where pictures are.
     pub pictures: PictureStore,
+    /// What operators have turned.
+    pub limits: TurnedLimits,
     /// When to stop.
     pub shutdown: Shutdown,
     /// This process, as it shows in `gream status`.
@@ -53,7 +57,8 @@ impl Scheduler {
             unneeded_pictures::run(&self),
             charges::run(&self, partitions),
             compare_days::run(&self),
-            clean_up::run(&self)
+            clean_up::run(&self),
+            expiring_gifticons::run(&self)
         );
     }
 }

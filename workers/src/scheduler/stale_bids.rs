@@ -34,7 +34,7 @@ enum StaleBidsError {
 pub(super) async fn run(scheduler: &Scheduler, partitions: PartitionCount) {
     let mut duty = Duty::new(scheduler, DutyName::StaleBids, scheduler.config.scheduler.interval_ms);
     let mut sent: BTreeMap<BidId, UnixMs> = BTreeMap::new();
-    while duty.begins() {
+    while duty.begins().await {
         let looked = look(scheduler, partitions, &mut sent).await;
         duty.ended(looked).await;
     }

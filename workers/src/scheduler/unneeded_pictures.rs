@@ -97,7 +97,7 @@ pub(super) async fn run(scheduler: &Scheduler) {
     let mut duty = Duty::new(scheduler, DutyName::UnneededPictures, scheduler.config.scheduler.sweep_interval_ms);
     // Not always from the first folder: a scheduler that is often started anew comes to the last one too.
     let mut progress = Progress { folder: rand::random_range(0..FOLDERS), listing: None };
-    while duty.begins() {
+    while duty.begins().await {
         let swept = sweep(scheduler, &mut progress).await;
         match &swept {
             Ok((destroyed, _)) => metrics::counter!("gream_pictures_destroyed_total").increment(*destroyed),

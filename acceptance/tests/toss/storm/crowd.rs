@@ -14,8 +14,6 @@ const BUSY_USERS: u64 = 3;
 const HUNDREDS: i64 = 500;
 /// The administrator looks each so many steps.
 const OFFICE_HOURS: usize = 20;
-/// How old a charge is at most, in charges, that somebody cancels at Toss while it may still be under way.
-const RECENT: usize = 20;
 /// Commands under way at once: a payer does not wait for minutes.
 const UNDER_WAY: i64 = 150;
 
@@ -48,7 +46,7 @@ impl<'a> Crowd<'a> {
             }
             match self.random.random_range(0..100) {
                 0..12 => self.a_bank_has_news().await,
-                12..15 => self.somebody_cancels_at_toss().await,
+                12..18 => self.somebody_cancels_at_toss().await,
                 _ => {}
             }
             if step % OFFICE_HOURS == 0 {
@@ -107,18 +105,31 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// An operator cancels a part of a payment, or all of it, on Toss's own page.
+    /// An operator cancels a part of a payment, or all of it, on Toss's own page: of any, or of one that Toss has taken and
+    /// that is under way here still.
     async fn somebody_cancels_at_toss(&mut self) {
-        let by_card = self.random.random_bool(0.8);
-        let charges = if by_card { &self.cards } else { &self.accounts };
-        let older = if self.random.random_bool(0.5) { charges.len().saturating_sub(RECENT) } else { 0 };
-        let Some(charge) = pick(&charges[older..], &mut self.random) else { return };
-        let url = format!("http://{}/v1/payments/{}/cancel", self.stage.address, key_of(charge));
-        let amount = if self.random.random_bool(0.5) { Value::Null } else { json!(100) };
-        let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
-        // The weather is as bad for them; what came of it stands in the journal.
-        let _ = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": amount})).send().await;
-        self.done_outside.insert(order_of(charge).to_owned());
+        let charges = if self.random.random_bool(0.8) { &self.cards } else { &self.accounts };
+        let any =
+            pick(charges, &mut self.random).map(|charge| (order_of(charge).to_owned(), key_of(charge).to_owned()));
+        let (candidates, whole) =
+            if self.random.random_bool(0.5) { (self.under_way().await, 0.2) } else { (Vec::from_iter(any), 0.5) };
+        let amount = if self.random.random_bool(whole) { Value::Null } else { json!(100) };
+        for (order, key) in candidates {
+            let url = format!("http://{}/v1/payments/{key}/cancel", self.stage.address);
+            let cancel = reqwest::Client::new().post(url).basic_auth("test_sk_acceptance", Some(""));
+            // The weather is as bad for them; what came of it stands in the journal.
+            let answer = cancel.json(&json!({"cancelReason": "by hand", "cancelAmount": amount})).send().await;
+            self.done_outside.insert(order);
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+        }
+    }
+
+    async fn under_way(&self) -> Vec<(String, String)> {
+        let read = "SELECT order_id, payment_key FROM payments WHERE state = 'confirming' AND payment_key IS NOT NULL \
+                    ORDER BY RAND() LIMIT 10";
+        sqlx::query_as(read).fetch_all(&self.stage.market.database).await.expect("charges")
     }
 
     /// Approves most refunds and rejects some; transfers payouts, or cannot. At last (`finally`) nothing waits any more.

@@ -156,7 +156,10 @@ fn a_wish_for_a_refund_is_refused_when_it_is_old_and_a_transfer_is_told_however_
     assert_eq!(title(&approve, &Facts { refund: Some(refund::State::Requested), ..known() }), "would apply");
     assert_eq!(title(&approve, &known()), "would be rejected: RefundNotFound");
     let old = of(Command::ApproveRefund { refund: RefundId(1) }, KEY_LIFETIME_MS);
-    assert_eq!(title(&old, &Facts { refund: Some(refund::State::Requested), ..known() }), "would be rejected: CommandExpired");
+    assert_eq!(
+        title(&old, &Facts { refund: Some(refund::State::Requested), ..known() }),
+        "would be rejected: CommandExpired"
+    );
 }
 
 proptest! {
@@ -182,4 +185,23 @@ proptest! {
         let is_open = if first { claimed > 0 } else { stored > 0 && !spent };
         prop_assert_eq!(sends, is_open);
     }
+}
+
+#[test]
+fn an_event_is_booked_and_what_is_none_comes_back() {
+    let event = contracts::Event::GifticonExpiring {
+        gifticon: contracts::GifticonId(1),
+        product: contracts::ProductId(2),
+        user: UserId(3),
+        expires_at: NOW,
+        at: NOW,
+    };
+    let caused = Caused { command_id: CommandId::derived(UserId(1), "test", "k"), event };
+    let of = |body: &[u8]| {
+        let mut letter = letter(body, "out_of_attempts", "", NOW.0);
+        letter.role = Role::Notifier;
+        title(&letter, &Facts::default())
+    };
+    assert_eq!(of(&serde_json::to_vec(&caused).unwrap()), "would apply");
+    assert_eq!(of(b"nonsense"), "would come back: undecodable");
 }

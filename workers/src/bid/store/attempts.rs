@@ -7,7 +7,7 @@ use super::{
     Store,
     literal::{self, Hex, ms},
 };
-use contracts::{CommandId, Envelope, UnixMs};
+use contracts::{CommandId, Envelope, Fingerprint, UnixMs};
 
 /// How an unfinished row's attempts change.
 #[derive(Clone, Copy)]
@@ -73,7 +73,7 @@ impl Store {
     ) -> Result<(), sqlx::Error> {
         let kind = envelope.map_or("unknown", |envelope| envelope.command.kind().as_str());
         let user = envelope.map_or(0, |envelope| envelope.user.0);
-        let fingerprint = envelope.map_or([0; 32], |envelope| envelope.fingerprint.0);
+        let fingerprint = envelope.map_or(Fingerprint::UNKNOWN, |envelope| envelope.fingerprint).0;
         let accepted_at = envelope.map_or(now, |envelope| envelope.accepted_at);
         let (first, next) = match attempts {
             Attempts::Add(count) => (count, "attempts + VALUES(attempts)"),

@@ -108,7 +108,7 @@ pub(super) async fn run(scheduler: &Scheduler) {
     let mut comparison = Comparison { scheduler, calls, books: Books::new(scheduler), begun: BTreeMap::new() };
     let mut duty =
         Duty::new(scheduler, DutyName::CompareDays, interval_ms).patient(Duration::from_millis(interval_ms) / 10);
-    while duty.begins() {
+    while duty.begins().await {
         let looked = comparison.look().await;
         if matches!(looked, Err(CompareError::Stopping)) {
             return;
