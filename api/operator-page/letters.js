@@ -128,7 +128,7 @@ export function open(place) {
 function filterForm(on) {
   const field = (name, label, attributes = {}) => el('div', {}, el('label', { for: `f-${name}` }, label), el('input', { id: `f-${name}`, name, autocomplete: 'off', ...attributes }));
   const role = el('div', {}, el('label', { for: 'f-role' }, 'Role'), el('select', { id: 'f-role', name: 'role' },
-    el('option', { value: '' }, 'any'), ['bid', 'payment', 'refund'].map(name => el('option', { value: name }, name))));
+    el('option', { value: '' }, 'any'), ['bid', 'payment', 'refund', 'notifier'].map(name => el('option', { value: name }, name))));
   const form = el('form', { id: 'filter' },
     el('h2', {}, 'By filter'),
     el('div', { class: 'row' }, role, field('reason', 'Reason'), field('kind', 'Kind'), field('error', 'Error contains'),

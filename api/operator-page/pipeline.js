@@ -30,11 +30,18 @@ const firing = told => (told.firing.length === 0
     el('b', {}, one.alert), ` ${one.is_urgent ? '(urgent) ' : ''}`, one.says, ' ',
     el('span', { class: 'soft' }, `docs/runbook/${one.alert}.md`))));
 
+// What operators turned: that a role rests, or takes other batches than are configured.
+function turned({ limits, last }) {
+  const parts = [limits.is_paused && 'paused', limits.batch_max !== null && `batch ${number(limits.batch_max)}`,
+    limits.concurrency !== null && `${number(limits.concurrency)} at once`].filter(Boolean);
+  return parts.length === 0 ? null : el('span', { class: 'tag' }, `${parts.join(', ')} (${last?.by ?? '?'}: ${last?.why ?? '?'})`);
+}
+
 function roles(told) {
   if (told.queues === null) return el('p', { class: 'warn' }, `Queues are not known: ${told.queues_unknown}`);
   const rows = Object.entries(told.queues).map(([role, queues]) => {
     const flow = told.flows[role] ?? { consumers: 0, in_per_s: 0, out_per_s: 0 };
-    return [role, number(flow.consumers), number(queues.waiting), number(queues.unacked), number(queues.retrying),
+    return [[role, ' ', told.limits.filter(one => one.role === role).map(turned)], number(flow.consumers), number(queues.waiting), number(queues.unacked), number(queues.retrying),
       el('span', { class: queues.dead > 0 ? 'warn' : null }, number(queues.dead)), rate(flow.in_per_s), rate(flow.out_per_s)];
   });
   return table('Roles and their queues', [['Role'], ['Consumers', true], ['Waiting', true], ['In hand', true],

@@ -8,7 +8,10 @@ mod firing;
 
 pub use firing::Firing;
 
-use crate::status::{Status, StatusError, status_with};
+use crate::{
+    limits::{TurnedRole, turned},
+    status::{Status, StatusError, status_with},
+};
 use contracts::{PartitionCount, PartitionId, Place, topology::bid_queue};
 use futures_util::future::BoxFuture;
 use platform::{
@@ -44,6 +47,8 @@ pub struct Pipeline {
     pub partitions: Vec<PartitionNow>,
     /// The breaker.
     pub breaker: BreakerNow,
+    /// What operators turned, role by role.
+    pub limits: Vec<TurnedRole>,
     /// Why nothing is known of the queues, if so.
     pub queues_unknown: Option<String>,
     /// Conditions of the alerts that hold at this moment, the worst first.
@@ -139,7 +144,8 @@ impl Sight {
             (partition.waiting, partition.flow) = (Some(queue.messages), Some(flow));
         }
         let breaker = (self.breaker)().await?;
-        let mut pipeline = Pipeline { status, flows, partitions, breaker, queues_unknown, firing: Vec::new() };
+        let limits = turned(&self.database, self.limit).await?;
+        let mut pipeline = Pipeline { status, flows, partitions, breaker, limits, queues_unknown, firing: Vec::new() };
         pipeline.firing = firing::firing(&pipeline);
         Ok(pipeline)
     }

@@ -14,6 +14,8 @@ const DUTY_LATE_MS: i64 = 60_000;
 const SLOW_DUTY: (&str, i64) = ("compare_days", 7_200_000);
 const DUTY_BEHIND_MS: i64 = 600_000;
 const FULL: f64 = 0.8;
+/// A pause that is longer was forgotten.
+const PAUSE_MS: i64 = 3_600_000;
 
 /// A condition that holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,7 +29,8 @@ pub struct Firing {
 }
 
 pub(super) fn firing(pipeline: &Pipeline) -> Vec<Firing> {
-    let mut firing: Vec<Firing> = [queues(pipeline), books(pipeline), duties(pipeline)].into_iter().flatten().collect();
+    let mut firing: Vec<Firing> = 
+        [queues(pipeline), books(pipeline), duties(pipeline), pauses(pipeline)].into_iter().flatten().collect();
     if !pipeline.breaker.passes {
         firing.push(urgent("GreamTossAway", pipeline.breaker.told.clone()));
     }
@@ -65,7 +68,7 @@ fn queues(pipeline: &Pipeline) -> Vec<Firing> {
         if is_meant || *role == "other" {
             continue;
         }
-        if flow.consumers == 0 {
+        if flow.consumers == 0 && !is_paused(pipeline, role) {
             firing.push(urgent("GreamRoleMissing", format!("nobody consumes the queues of role {role}")));
         } else if queues.unconsumed > 0 {
             firing.push(urgent(
@@ -91,6 +94,22 @@ fn books(pipeline: &Pipeline) -> Vec<Firing> {
         firing.push(urgent("GreamDifferences", says));
     }
     firing
+}
+
+/// Its processes live, but take nothing.
+fn is_paused(pipeline: &Pipeline, role: &str) -> bool {
+    pipeline.limits.iter().any(|turned| turned.role.as_str() == role && turned.limits.is_paused)
+}
+
+fn pauses(pipeline: &Pipeline) -> Vec<Firing> {
+    let paused = pipeline.limits.iter().filter(|turned| turned.limits.is_paused);
+    let long = paused.filter_map(|turned| {
+        let last = turned.last.as_ref()?;
+        let ms = pipeline.status.at.ms_since(last.at);
+        let says = || format!("{} paused the role {} {} ago: {}", last.by, turned.role, length(ms), last.why);
+        (ms > PAUSE_MS).then(|| ticket("GreamRolePaused", says()))
+    });
+    long.collect()
 }
 
 fn duties(pipeline: &Pipeline) -> Vec<Firing> {
@@ -125,7 +144,11 @@ mod tests {
         super::{BreakerNow, Flow},
         *,
     };
-    use crate::status::{RoleQueues, Status, Waiting};
+    use crate::{
+        limits::{LastTurn, TurnedRole},
+        status::{RoleQueues, Status, Waiting},
+    };
+    use platform::role_limits::{RoleLimits, WorkerRole};
 
     const AT: UnixMs = UnixMs(1_000_000_000);
 
@@ -150,6 +173,7 @@ mod tests {
             flows: roles.map(|role| (role, Flow { consumers: 1, ..Flow::default() })).into(),
             partitions: Vec::new(),
             breaker: BreakerNow { passes: true, told: "closed".into() },
+            limits: Vec::new(),
             queues_unknown: None,
             firing: Vec::new(),
         }
@@ -184,6 +208,20 @@ mod tests {
         assert_eq!(fires(|all| all.status.duties[0].last_success_at = Some(AT.plus_ms(-70_000))), ["GreamDutyLate"]);
         assert_eq!(fires(|all| all.status.duties[1].last_success_at = Some(AT.plus_ms(-70_000))), [""; 0]);
         assert_eq!(fires(|all| all.status.duties[0].lag_ms = Some(601_000)), ["GreamDutyBehind"]);
+    }
+
+    #[test]
+    fn a_paused_role_is_not_missing_and_after_an_hour_it_was_forgotten() {
+        let paused_for = |ms: i64| {
+            fires(|all| {
+                all.flows.get_mut("bid").unwrap().consumers = 0;
+                let last = LastTurn { by: "boss".into(), why: "maintenance".into(), at: AT.plus_ms(-ms) };
+                let limits = RoleLimits { is_paused: true, ..RoleLimits::default() };
+                all.limits.push(TurnedRole { role: WorkerRole::Bid, limits, last: Some(last) });
+            })
+        };
+        assert_eq!(paused_for(3_600_000), [""; 0]);
+        assert_eq!(paused_for(3_600_001), ["GreamRolePaused"]);
     }
 
     #[test]

@@ -48,9 +48,12 @@ async fn a_thousand_letters_are_grouped_and_the_mended_ones_replayed_in_a_browse
     page.until("document.querySelector('#act progress')?.value >= 20").await;
     page.click("#stop").await;
     page.until("document.querySelector('#ended')?.textContent.includes('the others lie where they lay')").await;
-    page.until("document.querySelectorAll('.group[data-reason]').length === 3").await;
-    let left = stage.market.broker.depth(DEAD).await;
+    // Said once the page has looked again, and given back what it looked at.
+    page.until("document.querySelector('#said').textContent.includes('the others lie where they lay')").await;
+    let left = page.evaluate("Number(document.querySelector('#taken').textContent.split(' ')[0].replaceAll(',', ''))").await;
+    let left = u32::try_from(left.as_u64().unwrap()).unwrap();
     assert!((620..=985).contains(&left), "{left} are left");
+    stage.letters_become(left).await;
 
     let started = Instant::now();
     replay(&page, "10000", "the column is wider now").await;

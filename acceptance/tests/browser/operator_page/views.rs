@@ -36,7 +36,7 @@ async fn trade(market: &Market, seller: UserId, product: ProductId, round: u64) 
 async fn each_view_shows_a_market_at_work() {
     let mut stage = Stage::new("page_views").await;
     let (_sandbox, _) = stage.market.sandbox().await;
-    let _others = stage.market.worker(&["payment", "refund", "scheduler"]).await;
+    let _others = stage.market.worker(&["payment", "refund", "notifier", "scheduler"]).await;
     for n in 0..BUYERS {
         stage.market.user(100 + n, 10_000_000).await;
     }
