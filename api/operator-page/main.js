@@ -12,11 +12,20 @@ const byId = id => document.getElementById(id);
 let leave = null;
 let isSignedIn = false;
 
+// A hash may be anything that somebody typed.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function show() {
   if (!isSignedIn) return;
   const [name, ...rest] = location.hash.slice(1).split('/');
   if (name === 'view') return;
-  const known = VIEWS[name] ? name : 'pipeline';
+  const known = Object.hasOwn(VIEWS, name) ? name : 'pipeline';
   leave?.();
   for (const link of byId('views').querySelectorAll('a')) {
     if (link.hash === `#${known}`) link.setAttribute('aria-current', 'page');
@@ -29,7 +38,7 @@ function show() {
   byId('content').replaceChildren(heading, place);
   say('');
   // A view gives back what ends it.
-  leave = view.open(place, rest.map(decodeURIComponent).join('/'));
+  leave = view.open(place, rest.map(decoded).join('/'));
   heading.focus();
 }
 

@@ -20,6 +20,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// Letters that are listed in an answer; the others are counted.
 const LISTED: usize = 200;
+/// Letters of one command that are shown whole.
+const SHOWN: usize = 20;
+/// The longest message that is shown; the pipeline's own are far shorter.
+const MAX_SHOWN_BYTES: usize = 64 * 1024;
 
 /// A letter in a list.
 #[derive(Serialize)]
@@ -123,7 +127,7 @@ pub(super) async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<String>) 
     let id: LetterId = id.parse().map_err(Refusal::bad::<String>)?;
     let _hand = desk.hand().await?;
     let shown = desk.letters.show(id).await?;
-    Ok(Json(shown.into_iter().take(LISTED).map(whole).collect()))
+    Ok(Json(shown.into_iter().take(SHOWN).map(whole).collect()))
 }
 
 fn whole(Shown { letter, prediction, state }: Shown) -> Whole {
@@ -133,8 +137,11 @@ fn whole(Shown { letter, prediction, state }: Shown) -> Whole {
 
 /// A message without account numbers and the like. In what is no JSON nobody can tell where they are.
 fn body(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes)
-        .map_or_else(|_| format!("{} bytes that are no JSON: `gream dlq show` has them", bytes.len()).into(), masked)
+    let left_out = |what| format!("{} bytes{what}: `gream dlq show` has them", bytes.len()).into();
+    if bytes.len() > MAX_SHOWN_BYTES {
+        return left_out("");
+    }
+    serde_json::from_slice(bytes).map_or_else(|_| left_out(" that are no JSON"), masked)
 }
 
 /// What a replay of a selection would come to.
@@ -165,5 +172,7 @@ mod tests {
         let shown = body(message).to_string();
         assert!(shown.contains("500") && !shown.contains("k-1") && !shown.contains("5e5e"), "{shown}");
         assert!(!body(br#"{"account_cipher":"abc"#).to_string().contains("abc"));
+        let long = format!("\"{}\"", "x".repeat(MAX_SHOWN_BYTES));
+        assert!(body(long.as_bytes()).to_string().len() < 100);
     }
 }

@@ -64,11 +64,20 @@ pub(super) struct SignedIn {
 pub(super) async fn insist_on_header(request: Request, next: Next) -> Response {
     let headers = request.headers();
     let is_elsewhere = headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
-    if !headers.contains_key(CALLED_BY_PAGE) || is_elsewhere {
+    if !headers.contains_key(CALLED_BY_PAGE) || is_elsewhere || !is_own_origin(&request) {
         let says = "calls come from the page itself, with the header Gream-Operator";
         return Refusal::new(StatusCode::FORBIDDEN, says).into_response();
     }
     next.run(request).await
+}
+
+/// Whether a call that names its origin comes from where it goes to. Schemes may differ: TLS may end before us.
+fn is_own_origin(request: &Request) -> bool {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(axum::http::uri::Authority::as_str));
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    origin.is_some_and(|(_, origin)| host == Some(origin))
 }
 
 /// Lets administrators in, and nobody else.
@@ -163,6 +172,21 @@ mod tests {
         assert_eq!(cookie(&headers), None);
         headers.append(header::COOKIE, HeaderValue::from_static("c=d;gream_operator=t.o.k; e=f"));
         assert_eq!(cookie(&headers), Some("t.o.k"));
+    }
+
+    #[test]
+    fn a_call_of_another_origin_is_none_of_the_page() {
+        let asked = |origin: Option<&str>| {
+            let mut request = Request::builder().header("host", "ops:9090");
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            is_own_origin(&request.body(axum::body::Body::empty()).unwrap())
+        };
+        assert!(asked(None) && asked(Some("http://ops:9090")) && asked(Some("https://ops:9090")));
+        for other in ["null", "http://ops", "http://ops:9091", "http://evil.test", "http://evil.test/ops:9090", ""] {
+            assert!(!asked(Some(other)), "{other}");
+        }
     }
 
     #[test]

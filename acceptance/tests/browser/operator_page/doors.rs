@@ -51,6 +51,11 @@ async fn nobody_but_an_administrator_gets_anything() {
         let elsewhere = desk.strange(method, &path).header("Cookie", &desk.cookie).header("Gream-Operator", "x");
         let elsewhere = elsewhere.header("Sec-Fetch-Site", "same-site").json(&json!({})).send().await.unwrap();
         assert_eq!(elsewhere.status(), StatusCode::FORBIDDEN, "{method} {path}");
+        for origin in ["http://evil.test", "null", "http://127.0.0.1:1"] {
+            let forged = desk.strange(method, &path).header("Cookie", &desk.cookie).header("Gream-Operator", "x");
+            let forged = forged.header("Origin", origin).json(&json!({})).send().await.unwrap();
+            assert_eq!(forged.status(), StatusCode::FORBIDDEN, "{method} {path} from {origin}");
+        }
         let preflight = desk.strange("OPTIONS", &path).header("Origin", "http://127.0.0.1:1");
         let preflight = preflight.header("Access-Control-Request-Headers", "gream-operator").send().await.unwrap();
         assert!(preflight.headers().keys().all(|name| !name.as_str().starts_with("access-control")), "{path}");
@@ -106,6 +111,12 @@ async fn a_session_ends_with_its_role_its_time_or_a_sign_out() {
         desk.request("GET", "session").send().await.unwrap().status()
     })
     .await;
+
+    // Nobody signs a browser in from elsewhere.
+    let forged = desk.strange("POST", "/operator/api/sign-in").header("Gream-Operator", "x");
+    let forged = forged.header("Origin", "http://evil.test").json(&json!({"login_id": BOSS, "password": PASSWORD}));
+    let forged = forged.send().await.unwrap();
+    assert_eq!((forged.status(), forged.headers().contains_key("set-cookie")), (StatusCode::FORBIDDEN, false));
 
     // Whoever guesses is told to wait, the right password included.
     let mut tries = 0;

@@ -1,6 +1,7 @@
 //! The operators' page, by its calls and in Chromium.
 
 mod doors;
+mod hostile;
 mod keyboard;
 mod secrets;
 mod thousand;

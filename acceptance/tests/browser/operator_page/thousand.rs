@@ -33,6 +33,13 @@ async fn a_thousand_letters_are_grouped_and_the_mended_ones_replayed_in_a_browse
         assert!(heads.contains(&format!("{count} × {reason}")), "{heads}");
     }
 
+    // A long list is told in part, and says so.
+    let (_, found) = desk.post("letters/find", &json!({})).await;
+    assert_eq!((found["letters"].as_array().unwrap().len(), &found["more"]), (200, &json!(800)));
+    let (_, foreseen) = desk.post("letters/dry-run", &json!({})).await;
+    assert_eq!((foreseen["letters"].as_array().unwrap().len(), &foreseen["more"]), (200, &json!(800)));
+    stage.letters_become(1_000).await;
+
     stage.mend().await;
     stage.market.advance_clock(SHORT_MS + 1_000);
     let started = Instant::now();
@@ -106,6 +113,8 @@ async fn one_act_at_a_time_with_a_reason_and_what_was_given_up_comes_back() {
         assert!(told["error"].as_str().unwrap().contains(because), "{told}");
     }
     assert_eq!(desk.get("acts/current").await, serde_json::Value::Null);
+    let long = json!({"what": "replay", "why": "x", "selection": {"error": "x".repeat(70_000)}});
+    assert_eq!(desk.post("acts", &long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
 
     // Given up, told by the trace, and brought back.
     act(&desk, &json!({"what": "discard", "why": "nobody wants it", "selection": {"ids": [id]}})).await;
