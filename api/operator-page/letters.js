@@ -59,7 +59,7 @@ export function open(place) {
       return null;
     }
   };
-  const showBelow = (...children) => { below.replaceChildren(...children); below.focus(); below.scrollIntoView({ block: 'nearest' }); };
+  const showBelow = (...children) => { below.replaceChildren(...children.flat()); below.focus(); below.scrollIntoView({ block: 'nearest' }); };
 
   async function list() {
     const listing = await told('Looking into the queues', () => get('letters'));
