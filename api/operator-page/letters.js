@@ -2,7 +2,7 @@
 
 import { ask, restoreForm, underWay } from './acts.js';
 import { get, post } from './call.js';
-import { el, facts, number, say, span, table, time, traceLink } from './dom.js';
+import { brief, el, facts, number, say, span, table, time, traceLink } from './dom.js';
 
 export const title = 'Dead letters';
 
@@ -21,7 +21,7 @@ function groupCard(group, on) {
   const button = (text, then, kind) => el('button', { type: 'button', class: kind, 'aria-label': `${text}: ${name}`, onclick: event => then(selection, event.target) }, text);
   return el('section', { class: 'group', 'data-reason': group.reason, 'data-kind': group.kind },
     el('h3', {}, `${number(group.letters)} × ${group.reason} · ${group.kind} `, el('span', { class: 'tag' }, group.role)),
-    el('p', { class: 'soft' }, `failed last ${span(group.newest_ms)} to ${span(group.oldest_ms)} ago; such as `, el('span', { class: 'id' }, group.example)),
+    el('p', { class: 'soft' }, `failed last between ${brief(group.oldest_ms)} and ${brief(group.newest_ms)} ago; such as `, el('span', { class: 'id' }, group.example)),
     el('ul', {}, group.errors.map(([error, count]) => el('li', {}, `${number(count)} × ${error === '' ? 'no error was told' : error}`))),
     el('p', {}, group.next),
     el('div', { class: 'buttons' },
@@ -67,12 +67,13 @@ export function open(place) {
     taken.textContent = `${number(listing.letters)} dead letters at ${time(listing.taken_at)}`
       + (listing.unread > 0 ? `; ${number(listing.unread)} more were not read: too many, or in somebody's hands` : '');
     groups.replaceChildren(...listing.groups.map(group => groupCard(group, on)));
-    say(listing.letters === 0 ? 'There are no dead letters.' : `${number(listing.letters)} dead letters in ${number(listing.groups.length)} groups.`);
+    say(listing.letters === 0 ? 'There are no dead letters.' : `${number(listing.letters)} dead letters in ${number(listing.groups.length)} ${listing.groups.length === 1 ? 'group' : 'groups'}.`);
   }
 
   async function record() {
     const recorded = await get('acts').catch(() => []);
     if (!isOpen) return;
+    if (recorded.length === 0) return void history.replaceChildren(el('p', { class: 'soft' }, 'Nobody has acted on dead letters yet.'));
     history.replaceChildren(table('What people did', [['When'], ['What'], ['Who'], ['Why'], ['Done', true], ['Meant', true], ['End']], recorded.map(one => [
       time(one.begun_at), one.what, one.who, one.why, number(one.acted_on), number(one.selected),
       one.failure ?? (one.ended_at === null ? 'runs, or was cut short' : `took ${span(one.ended_at - one.begun_at)}`)])));

@@ -66,11 +66,11 @@ function show(told) {
   const columns = [['Won', true], ['Bids', true]];
   return [
     el('h2', {}, `${told.product.brand} ${told.product.name} `, el('span', { class: 'tag' }, `product ${told.product.id}, ${number(told.product.price)} won`)),
-    el('h2', {}, 'Order book'), book(told),
-    el('div', { class: 'columns' }, table('Offered (sell), cheapest first', columns, told.sell.map(level)), table('Wanted (buy), dearest first', columns, told.buy.map(level))),
-    el('h2', {}, 'Trades'), trades(told),
-    table('Newest first', [['Order', true], ['Won', true], ['When']], told.trades.slice(0, 20).map(trade => [
-      el('a', { href: `#trace/order:${trade.id}` }, String(trade.id)), number(trade.price), time(trade.at)]))];
+    el('div', { class: 'columns' }, el('div', {}, el('h3', {}, 'Order book'), book(told)), el('div', {}, el('h3', {}, 'Trades'), trades(told))),
+    el('div', { class: 'thirds' },
+      table('Offered (sell), cheapest first', columns, told.sell.map(level)), table('Wanted (buy), dearest first', columns, told.buy.map(level)),
+      table('Trades, newest first', [['Order', true], ['Won', true], ['When']], told.trades.slice(0, 20).map(trade => [
+        el('a', { href: `#trace/order:${trade.id}` }, String(trade.id)), number(trade.price), time(trade.at)])))];
 }
 
 export function open(place, id) {

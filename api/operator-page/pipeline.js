@@ -10,6 +10,12 @@ const tile = (name, value, more, kind) => el('li', {}, name, el('b', { class: ki
 
 const soon = text => el('span', { class: 'line' }, text);
 
+// Of a breaker that lets calls pass the counts are left to `gream breaker`.
+const breaker = ({ passes, told }) => {
+  const text = told.replace(/^Toss: (closed: |open: )?/, '');
+  return passes ? text.split(';')[0] : text;
+};
+
 function tiles(told) {
   const sum = field => Object.values(told.queues ?? {}).reduce((total, role) => total + role[field], 0);
   const known = told.queues !== null;
@@ -20,7 +26,7 @@ function tiles(told) {
     tile('Dead letters', known ? number(dead) : '–', dead > 0 ? el('a', { href: '#letters' }, 'look at them') : 'none', dead > 0 ? 'warn' : 'good'),
     tile('Outbox', number(told.outbox.count), waits(told.outbox)),
     tile('Overdue bids', number(told.overdue_bids.count), waits(told.overdue_bids)),
-    tile('Breaker to Toss', told.breaker.passes ? 'closed' : 'open', told.breaker.told.replace(/^Toss: (closed: |open: )?/, ''), told.breaker.passes ? 'good' : 'bad'),
+    tile('Breaker to Toss', told.breaker.passes ? 'closed' : 'open', breaker(told.breaker), told.breaker.passes ? 'good' : 'bad'),
     tile('Differences with Toss', number(told.differences), '', told.differences > 0 ? 'bad' : 'good'));
 }
 
@@ -45,7 +51,7 @@ function roles(told) {
       el('span', { class: queues.dead > 0 ? 'warn' : null }, number(queues.dead)), rate(flow.in_per_s), rate(flow.out_per_s)];
   });
   return table('Roles and their queues', [['Role'], ['Consumers', true], ['Waiting', true], ['In hand', true],
-    ['To be retried', true], ['Dead', true], ['In, a second', true], ['Out, a second', true]], rows);
+    ['To be retried', true], ['Dead', true], ['In / s', true], ['Out / s', true]], rows);
 }
 
 function partitions(told) {
@@ -53,8 +59,8 @@ function partitions(told) {
     one.holder === '' ? el('span', { class: 'soft' }, 'nobody yet') : el('span', { class: 'id' }, one.holder),
     one.holder_seen_ms === null ? (one.holder === '' ? '–' : 'has left') : soon(`${brief(one.holder_seen_ms)} ago`),
     number(one.flow?.consumers), number(one.waiting), rate(one.flow?.out_per_s), number(one.epoch)]);
-  return table('Partitions of the order books', [['Partition', true], ['Carried out last by'], ['Alive'], ['Consumers', true],
-    ['Waiting', true], ['Out, a second', true], ['Handed over', true]], rows);
+  return table('Partitions of the order books', [['Number', true], ['Carried out last by'], ['Alive'], ['Consumers', true],
+    ['Waiting', true], ['Out / s', true], ['Moves', true]], rows);
 }
 
 function duties(told) {

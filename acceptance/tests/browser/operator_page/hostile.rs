@@ -22,6 +22,10 @@ async fn hostile_names_and_messages_are_only_text() {
     let user = market.user(7, 1_000).await;
     let set = sqlx::query("UPDATE users SET nickname = ? WHERE user_id = ?").bind("<img src=x>").bind(user.0);
     set.execute(&market.database).await.unwrap();
+    let suspended = "INSERT INTO commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, \
+                     accepted_at_ms, updated_at_ms) VALUES (?, 'sell_now', 7, REPEAT('0', 32), 'suspended', 0, '{}', 1, 0, 0)";
+    let id: contracts::CommandId = ID.parse().unwrap();
+    sqlx::query(suspended).bind(id.bytes().to_vec()).execute(&market.database).await.unwrap();
     let body = json!({"id": ID, "kind": EVIL, "user": 7, "version": 1, "body": {EVIL: EVIL}}).to_string();
     let headers = [(HEADER_REASON, EVIL), (HEADER_ERROR, EVIL), (HEADER_NEXT, EVIL), (HEADER_COMMAND_ID, ID)];
     market.broker.publish_bytes(DEAD_EXCHANGE, "bid", body.as_bytes(), &headers).await;
