@@ -5,7 +5,7 @@ import { el, number, say, svg, table, time } from './dom.js';
 
 export const title = 'Market';
 const EVERY_MS = 2_000;
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [900, 320, 70, 20, 20, 30];
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 270, 60, 16, 20, 30];
 
 const scale = (from, to, low, high) => value => (to === from ? (low + high) / 2 : low + ((value - from) / (to - from)) * (high - low));
 

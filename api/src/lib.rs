@@ -45,8 +45,8 @@ mod telemetry;
 mod users;
 mod webhooks;
 
-pub use operator_page::Watched;
 pub use administrators::{AdministratorError, Created, create_administrator};
+pub use operator_page::Watched;
 pub use signature::UnusableSecret;
 pub use users::kakao::InvalidKakaoOptions;
 

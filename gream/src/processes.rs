@@ -239,8 +239,7 @@ pub async fn api() -> Result<ExitCode, Failure> {
     };
     let checks = api::checks(&dependencies);
     let server = api::Server::new(dependencies)?;
-    let admin =
-        admin::serve_with(config.admin.listen, checks, server.operator_page(), &foundation.shutdown).await?;
+    let admin = admin::serve_with(config.admin.listen, checks, server.operator_page(), &foundation.shutdown).await?;
     let listen = config.http.listen;
     let listener = TcpListener::bind(listen)
         .await

@@ -29,7 +29,7 @@ pub struct Firing {
 }
 
 pub(super) fn firing(pipeline: &Pipeline) -> Vec<Firing> {
-    let mut firing: Vec<Firing> = 
+    let mut firing: Vec<Firing> =
         [queues(pipeline), books(pipeline), duties(pipeline), pauses(pipeline)].into_iter().flatten().collect();
     if !pipeline.breaker.passes {
         firing.push(urgent("GreamTossAway", pipeline.breaker.told.clone()));

@@ -13,8 +13,7 @@ pub const STATISTICS_AGE: Duration = Duration::from_secs(6);
 /// How long it may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// What is asked of each queue; the whole answer would be a hundred times longer.
-const COLUMNS: &str =
-    "columns=name,messages,messages_unacknowledged,consumers,message_stats.ack,message_stats.ack_details.rate,\
+const COLUMNS: &str = "columns=name,messages,messages_unacknowledged,consumers,message_stats.ack,message_stats.ack_details.rate,\
      message_stats.publish_details.rate,effective_policy_definition";
 
 /// How to ask RabbitMQ's management page.

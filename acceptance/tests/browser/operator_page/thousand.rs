@@ -57,7 +57,8 @@ async fn a_thousand_letters_are_grouped_and_the_mended_ones_replayed_in_a_browse
     page.until("document.querySelector('#ended')?.textContent.includes('the others lie where they lay')").await;
     // Said once the page has looked again, and given back what it looked at.
     page.until("document.querySelector('#said').textContent.includes('the others lie where they lay')").await;
-    let left = page.evaluate("Number(document.querySelector('#taken').textContent.split(' ')[0].replaceAll(',', ''))").await;
+    let left =
+        page.evaluate("Number(document.querySelector('#taken').textContent.split(' ')[0].replaceAll(',', ''))").await;
     let left = u32::try_from(left.as_u64().unwrap()).unwrap();
     assert!((620..=985).contains(&left), "{left} are left");
     stage.letters_become(left).await;
