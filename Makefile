@@ -6,7 +6,7 @@
 #   GREAM_SERVERS       own, or newest: which servers run and bench start (own)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-newest fuzz fuzz-api breaker storm rolling bench sqlx down status logs clean-data
+.PHONY: help run test test-newest fuzz fuzz-api breaker storm rolling bench screenshot sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
 export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS GREAM_NEWEST_TOOLS GREAM_SERVERS
@@ -43,6 +43,9 @@ rolling: ## Replace every process by this version while a market day goes on (GR
 
 bench: ## How fast it is, beside a bare loop on the same servers: table, chart and .gream/bench.json.
 	@dev/bench
+
+screenshot: ## Pictures of the operators' page at work, into docs/.
+	@dev/screenshot
 
 sqlx: ## Describe every SQL query to .sqlx, after changing a query or a migration.
 	@dev/sqlx

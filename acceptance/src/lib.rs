@@ -23,6 +23,8 @@ pub mod replica;
 pub mod s3;
 pub mod servers;
 pub mod sse;
+pub mod stage;
+pub mod thousand;
 pub mod versions;
 pub mod visitor;
 pub mod voucher;

@@ -71,7 +71,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(dependencies: Dependencies) -> Result<Self, ServeError> {
-        let Dependencies { config, clock, database, publisher, pictures, shutdown } = dependencies;
+        let Dependencies { config, clock, database, publisher, pictures, shutdown, watched: _ } = dependencies;
         Ok(Self {
             instance: format!("api-{}", Uuid::from_u128(rand::random())),
             partitions: PartitionCount::new(config.partitions.count).ok_or(ServeError::PartitionCount)?,

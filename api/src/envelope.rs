@@ -100,6 +100,11 @@ impl Failure {
         Self { retry_after_s: wait.as_secs() + 1, ..ResultCode::TooManyRequests.into() }
     }
 
+    /// What a client that may come again should wait before.
+    pub(crate) fn retry_after_s(&self) -> u64 {
+        self.retry_after_s
+    }
+
     pub(crate) fn code(&self) -> ResultCode {
         self.code
     }

@@ -8,6 +8,7 @@
 //!                        └────► buy, sell, payments, refunds, payouts, admin ─► commands ─► RabbitMQ
 //!                                                                        ▲
 //!                                              outcomes: Redis, or MySQL ┘
+//! operators' port ─► operator_page ─► operator ─► MySQL, RabbitMQ
 //! ```
 
 mod admin;
@@ -24,6 +25,7 @@ mod history;
 mod layers;
 mod notifications;
 mod openapi;
+pub mod operator_page;
 mod payments;
 mod payouts;
 mod pictures;
@@ -44,15 +46,18 @@ mod users;
 mod webhooks;
 
 pub use administrators::{AdministratorError, Created, create_administrator};
+pub use operator_page::Watched;
 pub use signature::UnusableSecret;
 pub use users::kakao::InvalidKakaoOptions;
 
+use axum::Router;
 use context::Api;
+use operator_page::Desk;
 use platform::{
     Clock, Config, Shutdown,
     admin::{Check, check},
     pictures::PictureStore,
-    rabbitmq::Publisher,
+    rabbitmq::{InvalidPage, Publisher},
 };
 use sqlx::MySqlPool;
 use std::{sync::Arc, time::Duration};
@@ -73,6 +78,8 @@ pub struct Dependencies {
     pub pictures: PictureStore,
     /// Says when to stop.
     pub shutdown: Shutdown,
+    /// What the operators' page watches.
+    pub watched: Watched,
 }
 
 /// Why the API cannot start. Start-up's checks of the configuration catch each of these earlier.
@@ -93,29 +100,53 @@ pub enum ServeError {
     /// No client for Kakao can be made.
     #[error(transparent)]
     Kakao(#[from] InvalidKakaoOptions),
+    /// No address of RabbitMQ's page.
+    #[error("monitor.rabbitmq_page: {0}")]
+    Page(#[from] InvalidPage),
     /// Argon2 does not work here.
     #[error("passwords cannot be hashed on this machine: is there memory (19 MiB a hash) and randomness?")]
     Passwords,
 }
 
-/// Serves on `listener` until shutdown is requested, and lets the requests in flight finish.
-pub async fn serve(dependencies: Dependencies, listener: TcpListener) -> Result<(), ServeError> {
-    let shutdown = dependencies.shutdown.clone();
-    let grace = Duration::from_millis(dependencies.config.shutdown.grace_ms);
-    let api = Arc::new(Api::new(dependencies)?);
-    tracing::info!(instance = api.instance, address = ?listener.local_addr().ok(), "serving");
-    let served = server::run(listener, routes::router(api.clone()), &shutdown, grace);
-    let beside = async { tokio::join!(commands::poll::run(api.clone()), api.reads.watch(&shutdown)) };
-    tokio::select! {
-        () = served => (),
-        // These never end by themselves; they are dropped with the last answered request.
-        _ = beside => (),
-        () = auth::sessions::run(&api) => (),
-        () = commands::vanished::run(api.clone()) => (),
-        () = notifications::hub::run(&api) => (),
-        () = products::stream::run(&api) => (),
+/// The API, ready to serve.
+pub struct Server {
+    api: Arc<Api>,
+    desk: Arc<Desk>,
+}
+
+impl Server {
+    /// # Errors
+    /// When the configuration does not do.
+    pub fn new(dependencies: Dependencies) -> Result<Self, ServeError> {
+        let watched = dependencies.watched.clone();
+        let api = Arc::new(Api::new(dependencies)?);
+        let desk = Arc::new(Desk::new(api.clone(), watched)?);
+        Ok(Self { api, desk })
     }
-    Ok(())
+
+    /// The operators' page, for the operators' port; it answers while [`Server::serve`] runs.
+    pub fn operator_page(&self) -> Router {
+        operator_page::router(self.desk.clone())
+    }
+
+    /// Serves on `listener` until shutdown is requested, and lets the requests in flight finish.
+    pub async fn serve(self, listener: TcpListener) {
+        let api = self.api;
+        let shutdown = api.shutdown.clone();
+        let grace = Duration::from_millis(api.config.shutdown.grace_ms);
+        tracing::info!(instance = api.instance, address = ?listener.local_addr().ok(), "serving");
+        let served = server::run(listener, routes::router(api.clone()), &shutdown, grace);
+        let beside = async { tokio::join!(commands::poll::run(api.clone()), api.reads.watch(&shutdown)) };
+        tokio::select! {
+            () = served => (),
+            // These never end by themselves; they are dropped with the last answered request.
+            _ = beside => (),
+            () = auth::sessions::run(&api) => (),
+            () = commands::vanished::run(api.clone()) => (),
+            () = notifications::hub::run(&api) => (),
+            () = products::stream::run(&api) => (),
+        }
+    }
 }
 
 /// What readiness asks. Redis is not asked: everything goes on, slower, without it.

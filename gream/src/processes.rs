@@ -1,6 +1,7 @@
 //! The long-running processes: what each one is made of, and how it starts and stops.
 
 use contracts::{PartitionCount, UnixMs, topology::Role};
+use operator::pipeline::{AskBreaker, BreakerNow};
 use platform::{
     Clock, Config, Shutdown,
     admin::{self, Check},
@@ -14,6 +15,7 @@ use platform::{
 use sqlx::MySqlPool;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
+use workers::scheduler::DutyName;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -242,19 +244,35 @@ pub async fn api() -> Result<ExitCode, Failure> {
         publisher: foundation.publisher.clone(),
         pictures: foundation.pictures().await?,
         shutdown: foundation.shutdown.clone(),
+        watched: watched(&foundation),
     };
-    let admin = admin::serve(config.admin.listen, api::checks(&dependencies), &foundation.shutdown).await?;
+    let checks = api::checks(&dependencies);
+    let server = api::Server::new(dependencies)?;
+    let admin = admin::serve_with(config.admin.listen, checks, server.operator_page(), &foundation.shutdown).await?;
     let listen = config.http.listen;
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| format!("http.listen {listen}: {error}. Set GREAM__HTTP__LISTEN to a free address"))?;
     tracing::info!(%admin, http = %listener.local_addr()?, name = foundation.name, "API started");
-    let served = api::serve(dependencies, listener).await;
+    server.serve(listener).await;
     // Whether it was asked to or not: without its listener this process is of no use.
     foundation.shutdown.request();
-    let code = foundation.finish().await;
-    served?;
-    Ok(code)
+    Ok(foundation.finish().await)
+}
+
+/// What the operators' page shows of the workers.
+fn watched(foundation: &Foundation) -> api::Watched {
+    let limit = Duration::from_millis(foundation.config.database.statement_timeout_ms);
+    let breaker = workers::SharedBreaker::new(foundation.database.clone(), limit, &foundation.name);
+    let clock = foundation.clock.clone();
+    let ask: AskBreaker = Arc::new(move || {
+        let (breaker, clock) = (breaker.clone(), clock.clone());
+        Box::pin(async move {
+            let seen = breaker.read().await?;
+            Ok(BreakerNow { passes: seen.state.lets_pass(), told: seen.told_at(clock.now()) })
+        })
+    });
+    api::Watched { duties: DutyName::ALL.map(DutyName::as_str).to_vec(), breaker: ask }
 }
 
 /// `gream sandbox`

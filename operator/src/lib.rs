@@ -5,7 +5,9 @@
 
 pub mod dlq;
 pub mod limits;
+mod masked;
 pub mod moment;
+pub mod pipeline;
 pub mod report;
 mod status;
 pub mod trace;
@@ -14,5 +16,6 @@ mod words;
 pub use audit::{
     AuditError, AuditReport, DATABASE_LIMIT, InvalidPage, ManagementPage, Sources, audit, audit_at_rest, audit_within,
 };
+pub use masked::masked;
 pub use report::FinalReport;
 pub use status::{AuditFinding, DutyStatus, LiveAudit, RoleQueues, Status, StatusError, Waiting, status};

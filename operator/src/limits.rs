@@ -100,6 +100,10 @@ pub struct LastTurn {
 /// # Errors
 /// When the database cannot be asked.
 pub async fn limits(database: &MySqlPool, limit: Duration) -> Result<Vec<TurnedRole>, LimitsError> {
+    Ok(turned(database, limit).await?)
+}
+
+pub(crate) async fn turned(database: &MySqlPool, limit: Duration) -> Result<Vec<TurnedRole>, sqlx::Error> {
     let mut all = Vec::with_capacity(WorkerRole::ALL.len());
     for role in WorkerRole::ALL {
         let last = sqlx::query!("SELECT changed_by, why, changed_at_ms FROM role_limits WHERE role = ?", role.as_str());

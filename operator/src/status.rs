@@ -7,7 +7,7 @@
 use contracts::{Place, UnixMs};
 use platform::{
     database::within,
-    rabbitmq::{ManagementPage, PageError},
+    rabbitmq::{ManagementPage, PageError, QueueFigures},
 };
 use serde::Serialize;
 use sqlx::MySqlPool;
@@ -133,13 +133,25 @@ pub async fn status(
     at: UnixMs,
     limit: Duration,
 ) -> Result<Status, StatusError> {
+    let figures = match page {
+        Some(page) => Some(page.queues(&reqwest::Client::new()).await?),
+        None => None,
+    };
+    status_with(database, figures.as_deref(), duties, at, limit).await
+}
+
+/// The same, of queues that were asked for already.
+pub(crate) async fn status_with(
+    database: &MySqlPool,
+    figures: Option<&[QueueFigures]>,
+    duties: &[&str],
+    at: UnixMs,
+    limit: Duration,
+) -> Result<Status, StatusError> {
     Ok(Status {
         at,
         duties: within(limit, read_duties(database, duties)).await?,
-        queues: match page {
-            Some(page) => Some(by_role(page).await?),
-            None => None,
-        },
+        queues: figures.map(by_role),
         overdue_bids: within(limit, overdue_bids(database, at)).await?,
         outbox: within(limit, outbox(database, at)).await?,
         differences: within(limit, differences(database)).await?,
@@ -175,9 +187,9 @@ async fn read_duties(database: &MySqlPool, expected: &[&str]) -> Result<Vec<Duty
     Ok(duties.into_values().collect())
 }
 
-async fn by_role(page: &ManagementPage) -> Result<BTreeMap<&'static str, RoleQueues>, PageError> {
+fn by_role(figures: &[QueueFigures]) -> BTreeMap<&'static str, RoleQueues> {
     let mut roles: BTreeMap<&'static str, RoleQueues> = BTreeMap::new();
-    for queue in page.queues(&reqwest::Client::new()).await? {
+    for queue in figures {
         let place = Place::of(&queue.name);
         let role = roles.entry(place.role).or_default();
         match place.stage {
@@ -190,7 +202,7 @@ async fn by_role(page: &ManagementPage) -> Result<BTreeMap<&'static str, RoleQue
             }
         }
     }
-    Ok(roles)
+    roles
 }
 
 async fn overdue_bids(database: &MySqlPool, at: UnixMs) -> Result<Waiting, sqlx::Error> {

@@ -1,4 +1,5 @@
-//! A process's own little server: `/metrics`, `/health/live`, `/health/ready`. Never on the public port.
+//! A process's own little server: `/metrics`, `/health/live`, `/health/ready`, and what a process adds (the API: the
+//! operators' page). Never on the public port.
 
 use crate::{gauges, shutdown::Shutdown, telemetry};
 use axum::{Router, http::StatusCode, routing::get};
@@ -25,6 +26,19 @@ where
 /// # Errors
 /// When the address is taken.
 pub async fn serve(listen: SocketAddr, checks: Vec<Check>, shutdown: &Shutdown) -> std::io::Result<SocketAddr> {
+    serve_with(listen, checks, Router::new(), shutdown).await
+}
+
+/// The same, and `more` beside it, which may ask for the peer's address (`ConnectInfo<SocketAddr>`).
+///
+/// # Errors
+/// When the address is taken.
+pub async fn serve_with(
+    listen: SocketAddr,
+    checks: Vec<Check>,
+    more: Router,
+    shutdown: &Shutdown,
+) -> std::io::Result<SocketAddr> {
     let metrics = telemetry::metrics();
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(|error| {
         std::io::Error::new(
@@ -51,7 +65,9 @@ pub async fn serve(listen: SocketAddr, checks: Vec<Check>, shutdown: &Shutdown) 
                 let (checks, stopping) = (checks.clone(), stopping.clone());
                 async move { readiness(&checks, stopping.is_leaving()).await }
             }),
-        );
+        )
+        .merge(more)
+        .into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(show_checks(checks_shown, shutdown.clone()));
     let shutdown = shutdown.clone();
     tokio::spawn(async move {

@@ -43,6 +43,8 @@ impl Page {
         let target = page.ask("Target.createTarget", json!({"url": address})).await.unwrap();
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         page.session = page.ask("Target.attachToTarget", attach).await.unwrap()["sessionId"].clone();
+        // Without a window nothing ever has the focus.
+        page.ask("Emulation.setFocusEmulationEnabled", json!({"enabled": true})).await.unwrap();
         page
     }
 
@@ -66,6 +68,65 @@ impl Page {
         answer["result"].get("value").filter(|value| !value.is_null()).cloned()
     }
 
+    /// Waits until an expression is true on the page.
+    pub async fn until(&self, expression: &str) {
+        let truth = format!("({expression}) ? true : null");
+        eventually(&format!("{expression} on the page"), || self.value(&truth)).await;
+    }
+
+    /// What an expression comes to, once that is something.
+    pub async fn evaluate(&self, expression: &str) -> Value {
+        eventually(&format!("{expression} on the page"), || self.value(expression)).await
+    }
+
+    /// Writes where the focus is.
+    pub async fn write(&self, text: &str) {
+        self.ask("Input.insertText", json!({"text": text})).await.unwrap();
+    }
+
+    /// Presses a key: Tab, Enter or Escape.
+    pub async fn press(&self, key: &str) {
+        let (code, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            "Escape" => (27, ""),
+            other => panic!("{other} is no key that is known here"),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let event = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});
+            self.ask("Input.dispatchKeyEvent", event).await.unwrap();
+        }
+    }
+
+    /// Presses Tab until an element has the focus, as somebody without a mouse does.
+    pub async fn tab_to(&self, selector: &str) {
+        /// More stops than the longest page has.
+        const STOPS: usize = 150;
+        self.until(&format!("document.querySelector({selector:?})")).await;
+        let is_there = format!("document.activeElement.matches({selector:?}) ? true : null");
+        for _ in 0..STOPS {
+            if self.value(&is_there).await.is_some() {
+                return;
+            }
+            self.press("Tab").await;
+        }
+        panic!("{selector} is not reached by Tab");
+    }
+
+    /// How large the window is, and in which colours it is seen.
+    pub async fn look_like(&self, (width, height): (u32, u32), scheme: &str) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.ask("Emulation.setDeviceMetricsOverride", size).await.unwrap();
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.ask("Emulation.setEmulatedMedia", features).await.unwrap();
+    }
+
+    /// A picture of the window, as PNG in base64.
+    pub async fn picture(&self) -> String {
+        let shot = self.ask("Page.captureScreenshot", json!({"format": "png"})).await.unwrap();
+        shot["data"].as_str().unwrap().to_owned()
+    }
+
     /// The text of an element, once it is there.
     pub async fn text(&self, selector: &str) -> String {
         let expression = format!("document.querySelector({selector:?})?.textContent");
@@ -76,7 +137,8 @@ impl Page {
     /// Clicks the middle of an element.
     pub async fn click(&self, selector: &str) {
         let place = format!(
-            "(() => {{ const box = document.querySelector({selector:?})?.getBoundingClientRect(); \
+            "(() => {{ const element = document.querySelector({selector:?}); \
+             element?.scrollIntoView({{block: 'nearest', behavior: 'instant'}}); const box = element?.getBoundingClientRect(); \
              return box && [box.x + box.width / 2, box.y + box.height / 2]; }})()"
         );
         let place = eventually(&format!("{selector} on the page"), || self.value(&place)).await;

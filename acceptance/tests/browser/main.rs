@@ -1,9 +1,11 @@
 //! A real browser (Chromium, headless) on a page of ours that does what a front end does, from another origin: what
 //! CORS allows and exposes is decided by the browser, not by us. The steps are in `acceptance/browser/page.html`. And in
-//! the Toss sandbox's payment window, as a payer (`window.rs`).
+//! the Toss sandbox's payment window, as a payer (`window.rs`); and on the operators' page, as an administrator
+//! (`operator_page`).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod driver;
+mod operator_page;
 mod window;
 
 use acceptance::{Market, visitor::start_api};

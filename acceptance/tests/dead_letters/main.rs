@@ -6,6 +6,6 @@ mod editing;
 mod limits;
 mod replaying;
 mod shovel;
-mod stage;
-mod thousand;
 mod tracing;
+
+use acceptance::{stage, thousand};

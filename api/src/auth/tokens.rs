@@ -19,6 +19,8 @@ pub(crate) enum TokenKind {
     Access,
     /// Shown only to get a new access token.
     Refresh,
+    /// Of the operators' page, and good for nothing else.
+    Operator,
 }
 
 /// What a token says. What the user may do is not in it: that is read with the session, so that a lost role is lost
@@ -116,6 +118,19 @@ impl Tokens {
         Ok(Pair { access: self.encode(&access)?, refresh: self.encode(&refresh)? })
     }
 
+    /// The operators' page's token of a session that ends at `session_end`.
+    pub(crate) fn of_operator(
+        &self,
+        user: UserId,
+        login_id: &str,
+        session: Uuid,
+        now: UnixMs,
+        session_end: UnixMs,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        let (sub, kind) = (login_id.to_owned(), TokenKind::Operator);
+        self.encode(&Claims { sub, user, session, kind, iat: seconds(now), exp: seconds(session_end) })
+    }
+
     fn encode(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
         encode(&Header::new(Algorithm::HS256), claims, &self.encoding)
     }
@@ -163,6 +178,10 @@ mod tests {
         assert_eq!(tokens.read(&pair.refresh, TokenKind::Access, NOW), Err(TokenError::Invalid));
         assert_eq!(tokens.read(&pair.access, TokenKind::Refresh, NOW), Err(TokenError::Invalid));
         assert!(tokens.read(&pair.refresh, TokenKind::Refresh, NOW).is_ok());
+        let page = tokens.of_operator(UserId(7), "alice", Uuid::from_u128(9), NOW, tokens.session_end(NOW)).unwrap();
+        assert!(tokens.read(&page, TokenKind::Operator, NOW).is_ok());
+        assert_eq!(tokens.read(&page, TokenKind::Access, NOW), Err(TokenError::Invalid));
+        assert_eq!(tokens.read(&pair.access, TokenKind::Operator, NOW), Err(TokenError::Invalid));
     }
 
     #[test]

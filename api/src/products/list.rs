@@ -23,12 +23,12 @@ const MAX_FILTER_CHARS: usize = 200;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Product {
-    id: i64,
-    brand: String,
-    name: String,
+    pub(crate) id: i64,
+    pub(crate) brand: String,
+    pub(crate) name: String,
     image_url: String,
     description: String,
-    price: i64,
+    pub(crate) price: i64,
 }
 
 impl Product {
@@ -110,6 +110,12 @@ pub(crate) async fn list(
     Ok(Public(products.into_iter().map(|product| product.with_full_address(&api)).collect()))
 }
 
+/// The first few products whose name contains `part`.
+pub(crate) async fn named_like(database: &MySqlPool, part: &str, at_most: i64) -> Result<Vec<Product>, sqlx::Error> {
+    let page = Page { size: at_most, offset: 0 };
+    find(database, Sort::Added, &Wanted { brand: containing(None), name: containing(Some(part)), page }).await
+}
+
 async fn find(database: &MySqlPool, sort: Sort, wanted: &Wanted) -> Result<Vec<Product>, sqlx::Error> {
     /// One statement an order, so that each is checked when it is compiled.
     macro_rules! in_order {
@@ -152,17 +158,20 @@ async fn find(database: &MySqlPool, sort: Sort, wanted: &Wanted) -> Result<Vec<P
 )]
 pub(crate) async fn detail(State(api): State<Shared>, reader: Reader, id: PathId) -> Result<Public<Product>, Failure> {
     let id = id.known().ok_or(ResultCode::ProductNotFound)?;
-    let read = |db: MySqlPool| async move {
-        sqlx::query_as!(
-            Product,
-            "SELECT product_id AS id, brand, name, image_url, description, price FROM products WHERE product_id = ?",
-            id
-        )
-        .fetch_optional(&db)
-        .await
-    };
+    let read = |db: MySqlPool| async move { by_id(&db, id).await };
     let product = api.read(reader.user(), read).await?;
     Ok(Public(product.ok_or(ResultCode::ProductNotFound)?.with_full_address(&api)))
+}
+
+/// The product of this number.
+pub(crate) async fn by_id(database: &MySqlPool, id: u64) -> Result<Option<Product>, sqlx::Error> {
+    sqlx::query_as!(
+        Product,
+        "SELECT product_id AS id, brand, name, image_url, description, price FROM products WHERE product_id = ?",
+        id
+    )
+    .fetch_optional(database)
+    .await
 }
 
 /// The LIKE pattern of texts that contain `filter`, whose own `%`, `_` and `|` stand for themselves.

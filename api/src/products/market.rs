@@ -4,11 +4,11 @@ use crate::{
     auth::Reader,
     context::Shared,
     envelope::{Answer, Envelope, Failure},
-    request::{PathId, Query},
+    request::{PathId, Query, query::Page},
     seoul::local,
 };
 use axum::extract::State;
-use contracts::UnixMs;
+use contracts::{ProductId, UnixMs};
 use serde::Serialize;
 use sqlx::MySqlPool;
 use utoipa::ToSchema;
@@ -20,16 +20,16 @@ const UNPAGED_TRADES: i64 = 100;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SellLevel {
-    sell_price: i64,
-    quantity: i64,
+    pub(crate) sell_price: i64,
+    pub(crate) quantity: i64,
 }
 
 /// Buy bids of one price.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BuyLevel {
-    buy_price: i64,
-    quantity: i64,
+    pub(crate) buy_price: i64,
+    pub(crate) quantity: i64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -62,22 +62,30 @@ pub(crate) async fn sell_levels(
     let page = query.levels_page();
     query.valid()?;
     let product = api.product(id).await?;
-    let now = api.clock.now().0;
-    let read = |db: MySqlPool| async move {
-        sqlx::query_as!(
-            SellLevel,
-            r#"SELECT book_price AS "sell_price!", COUNT(*) AS quantity FROM bids
+    let now = api.clock.now();
+    let read = |db: MySqlPool| async move { on_sale(&db, product, now, page).await };
+    Ok(Answer(api.read(reader.user(), read).await?))
+}
+
+/// A page of the sell side.
+pub(crate) async fn on_sale(
+    db: &MySqlPool,
+    product: ProductId,
+    now: UnixMs,
+    page: Page,
+) -> Result<Vec<SellLevel>, sqlx::Error> {
+    sqlx::query_as!(
+        SellLevel,
+        r#"SELECT book_price AS "sell_price!", COUNT(*) AS quantity FROM bids
              WHERE product_id = ? AND side = 'sell' AND state = 'open' AND deadline_ms > ?
              GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
-            product.0,
-            now,
-            page.size,
-            page.offset
-        )
-        .fetch_all(&db)
-        .await
-    };
-    Ok(Answer(api.read(reader.user(), read).await?))
+        product.0,
+        now.0,
+        page.size,
+        page.offset
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// What is wanted, highest price first; likewise only what is open.
@@ -98,22 +106,37 @@ pub(crate) async fn buy_levels(
     let page = query.levels_page();
     query.valid()?;
     let product = api.product(id).await?;
-    let now = api.clock.now().0;
-    let read = |db: MySqlPool| async move {
-        sqlx::query_as!(
-            BuyLevel,
-            r#"SELECT -book_price AS "buy_price!: i64", COUNT(*) AS quantity FROM bids
+    let now = api.clock.now();
+    let read = |db: MySqlPool| async move { wanted(&db, product, now, page).await };
+    Ok(Answer(api.read(reader.user(), read).await?))
+}
+
+/// A page of the buy side.
+pub(crate) async fn wanted(
+    db: &MySqlPool,
+    product: ProductId,
+    now: UnixMs,
+    page: Page,
+) -> Result<Vec<BuyLevel>, sqlx::Error> {
+    sqlx::query_as!(
+        BuyLevel,
+        r#"SELECT -book_price AS "buy_price!: i64", COUNT(*) AS quantity FROM bids
              WHERE product_id = ? AND side = 'buy' AND state = 'open' AND deadline_ms > ?
              GROUP BY book_price ORDER BY book_price LIMIT ? OFFSET ?"#,
-            product.0,
-            now,
-            page.size,
-            page.offset
-        )
-        .fetch_all(&db)
-        .await
-    };
-    Ok(Answer(api.read(reader.user(), read).await?))
+        product.0,
+        now.0,
+        page.size,
+        page.offset
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A trade, as it is stored.
+pub(crate) struct StoredTrade {
+    pub(crate) order_id: i64,
+    pub(crate) final_price: i64,
+    pub(crate) traded_at_ms: i64,
 }
 
 /// The last trades. A product's orders are numbered by one sequence, so the newest has the highest number.
@@ -134,18 +157,22 @@ pub(crate) async fn trades(
     let page = query.page(UNPAGED_TRADES);
     query.valid()?;
     let product = api.product(id).await?;
-    let read = |db: MySqlPool| async move {
-        sqlx::query!(
-            "SELECT order_id, final_price, traded_at_ms FROM orders WHERE product_id = ?
-             ORDER BY order_id DESC LIMIT ? OFFSET ?",
-            product.0,
-            page.size,
-            page.offset
-        )
-        .fetch_all(&db)
-        .await
-    };
+    let read = |db: MySqlPool| async move { traded(&db, product, page).await };
     let rows = api.read(reader.user(), read).await?;
     let trade = |id, final_price, at| Trade { id, final_price, trade_date: local(UnixMs(at)) };
     Ok(Answer(rows.into_iter().map(|row| trade(row.order_id, row.final_price, row.traded_at_ms)).collect()))
+}
+
+/// A page of a product's trades, the newest first.
+pub(crate) async fn traded(db: &MySqlPool, product: ProductId, page: Page) -> Result<Vec<StoredTrade>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredTrade,
+        "SELECT order_id, final_price, traded_at_ms FROM orders WHERE product_id = ?
+             ORDER BY order_id DESC LIMIT ? OFFSET ?",
+        product.0,
+        page.size,
+        page.offset
+    )
+    .fetch_all(db)
+    .await
 }

@@ -18,12 +18,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// A user, as a login finds one.
-pub(super) struct Found {
-    pub(super) user: UserId,
-    pub(super) login_id: String,
+pub(crate) struct Found {
+    pub(crate) user: UserId,
+    pub(crate) login_id: String,
     pub(super) nickname: String,
     pub(super) password_hash: Option<String>,
-    pub(super) role: Role,
+    pub(crate) role: Role,
     pub(super) provider: String,
 }
 
@@ -54,14 +54,25 @@ pub(crate) async fn login(
 ) -> Result<Response, Failure> {
     let (login_id, password) = (fields.any_text("loginId"), fields.any_text("password"));
     fields.valid()?;
-    api.count_login(client, &login_id).await?;
-    let found = if is_possible_login_id(&login_id) { find(&api, &login_id).await? } else { None };
+    let found = check(&api, client, &login_id, password).await?;
+    logged_in(&api, found).await
+}
+
+/// Whose login id and password these are. Every try is counted.
+pub(crate) async fn check(
+    api: &Api,
+    client: ClientAddress,
+    login_id: &str,
+    password: String,
+) -> Result<Found, Failure> {
+    api.count_login(client, login_id).await?;
+    let found = if is_possible_login_id(login_id) { find(api, login_id).await? } else { None };
     let stored = found.as_ref().and_then(|found| found.password_hash.clone());
     let right = api.passwords.is_right(password, stored).await?;
     match found {
         Some(found) if right => {
-            api.know_address(client, &login_id).await;
-            logged_in(&api, found).await
+            api.know_address(client, login_id).await;
+            Ok(found)
         }
         _ => Err(ResultCode::UserNotFound.into()),
     }

@@ -147,8 +147,8 @@ impl Filters {
         Filter {
             ids: self.ids,
             role: self.role,
-            reason: self.reason,
-            kind: self.kind,
+            reason: self.reason.map(|reason| reason.to_string()),
+            kind: self.kind.map(|kind| kind.as_str().to_owned()),
             error: self.error,
             failed_before: self.older_than.map(|ms| now.plus_ms(-ms)),
             failed_since: self.newer_than.map(|ms| now.plus_ms(-ms)),

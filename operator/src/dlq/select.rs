@@ -2,7 +2,7 @@
 
 use super::letter::{Letter, LetterId};
 use crate::words;
-use contracts::{DeadLetterReason, Kind, UnixMs, topology::Role};
+use contracts::{UnixMs, topology::Role};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -18,12 +18,10 @@ pub struct Filter {
     /// Of this role's queue.
     #[serde(serialize_with = "words::perhaps")]
     pub role: Option<Role>,
-    /// Set aside for this reason.
-    #[serde(serialize_with = "words::perhaps")]
-    pub reason: Option<DeadLetterReason>,
-    /// Of this kind.
-    #[serde(serialize_with = "words::perhaps")]
-    pub kind: Option<Kind>,
+    /// Set aside for this reason; as the letter has it, which may be of another version.
+    pub reason: Option<String>,
+    /// Of this kind, likewise.
+    pub kind: Option<String>,
     /// Whose error contains this.
     pub error: Option<String>,
     /// That failed last before this instant.
@@ -58,8 +56,8 @@ impl Filter {
         let failed_at = letter.last_failed_at;
         (self.ids.is_empty() || self.ids.iter().any(|id| letter.is(*id)))
             && self.role.is_none_or(|role| letter.role == role)
-            && self.reason.is_none_or(|reason| letter.reason == reason.as_str())
-            && self.kind.is_none_or(|kind| letter.kind == kind.as_str())
+            && self.reason.as_ref().is_none_or(|reason| letter.reason == *reason)
+            && self.kind.as_ref().is_none_or(|kind| letter.kind == *kind)
             && self.error.as_ref().is_none_or(|error| letter.error.contains(error))
             && self.failed_before.is_none_or(|end| failed_at.is_some_and(|at| at < end))
             && self.failed_since.is_none_or(|begin| failed_at.is_some_and(|at| at >= begin))
@@ -176,8 +174,8 @@ mod tests {
         let count = |filter: Filter| letters.iter().filter(|letter| filter.means(letter)).count();
         assert!(Filter::default().means_everything());
         assert_eq!(count(Filter::default()), 5);
-        assert_eq!(count(Filter { reason: Some(DeadLetterReason::OutOfAttempts), ..Filter::default() }), 4);
-        assert_eq!(count(Filter { kind: Some(Kind::CancelBid), ..Filter::default() }), 0);
+        assert_eq!(count(Filter { reason: Some("out_of_attempts".into()), ..Filter::default() }), 4);
+        assert_eq!(count(Filter { kind: Some("cancel_bid".into()), ..Filter::default() }), 0);
         assert_eq!(count(Filter { error: Some("row 2".into()), ..Filter::default() }), 1);
         assert_eq!(count(Filter { failed_before: Some(UnixMs(200)), ..Filter::default() }), 2);
         assert_eq!(count(Filter { failed_since: Some(UnixMs(200)), ..Filter::default() }), 3);

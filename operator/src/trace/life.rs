@@ -1,7 +1,7 @@
 //! One command's life, from its rows.
 
 use super::{Life, MAX_ROWS, Step};
-use crate::dlq::word;
+use crate::{dlq::word, masked};
 use contracts::{CommandId, CommandState, Kind, ResultCode, UnixMs, UserId, topology::Role};
 use serde_json::Value;
 use sqlx::MySqlPool;
@@ -172,7 +172,12 @@ async fn revisions(database: &MySqlPool, id: CommandId) -> Result<Vec<Step>, sql
         step(
             UnixMs(row.made_at_ms),
             &format!("revision {}", row.revision),
-            format!("{} {} (action {})", payload["kind"].as_str().unwrap_or_default(), payload["body"], row.action_id),
+            format!(
+                "{} {} (action {})",
+                payload["kind"].as_str().unwrap_or_default(),
+                masked(payload["body"].clone()),
+                row.action_id
+            ),
         )
     });
     Ok(steps.collect())

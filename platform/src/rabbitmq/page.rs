@@ -13,8 +13,8 @@ pub const STATISTICS_AGE: Duration = Duration::from_secs(6);
 /// How long it may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// What is asked of each queue; the whole answer would be a hundred times longer.
-const COLUMNS: &str =
-    "columns=name,messages,messages_unacknowledged,consumers,message_stats.ack,effective_policy_definition";
+const COLUMNS: &str = "columns=name,messages,messages_unacknowledged,consumers,message_stats.ack,message_stats.ack_details.rate,\
+     message_stats.publish_details.rate,effective_policy_definition";
 
 /// How to ask RabbitMQ's management page.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub enum PageError {
 }
 
 /// What is known of a queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct QueueFigures {
     /// Its name.
     pub name: String,
@@ -65,10 +65,20 @@ pub struct QueueFigures {
     effective_policy_definition: Limits,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 struct MessageStats {
     #[serde(default)]
     ack: u64,
+    #[serde(default)]
+    ack_details: Details,
+    #[serde(default)]
+    publish_details: Details,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+struct Details {
+    #[serde(default)]
+    rate: f64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -81,6 +91,16 @@ impl QueueFigures {
     /// How many messages were acked since the broker began to count.
     pub fn acked(&self) -> u64 {
         self.message_stats.ack
+    }
+
+    /// Messages that arrived a second, lately.
+    pub fn published_per_s(&self) -> f64 {
+        self.message_stats.publish_details.rate
+    }
+
+    /// Messages that were acked a second, lately.
+    pub fn acked_per_s(&self) -> f64 {
+        self.message_stats.ack_details.rate
     }
 
     /// How many messages the policies in force allow.
@@ -137,11 +157,12 @@ mod tests {
     #[test]
     fn what_the_page_leaves_out_is_nothing() {
         let told = r#"[{"name": "payment"}, {"name": "bid.00", "messages": 7, "messages_unacknowledged": 2, "consumers": 1,
-            "message_stats": {"ack": 12}, "effective_policy_definition": {"max-length": 100, "delivery-limit": 5}}]"#;
+            "message_stats": {"ack": 12, "ack_details": {"rate": 2.4}}, "effective_policy_definition": {"max-length": 100, "delivery-limit": 5}}]"#;
         let queues: Vec<QueueFigures> = serde_json::from_str(told).unwrap();
         let (fresh, busy) = (&queues[0], &queues[1]);
         assert_eq!((fresh.messages, fresh.acked(), fresh.max_messages()), (0, 0, None));
         assert_eq!((busy.messages, busy.acked(), busy.max_messages()), (7, 12, Some(100)));
+        assert!((busy.acked_per_s() - 2.4).abs() < 1e-9 && busy.published_per_s().abs() < 1e-9);
     }
 
     #[test]

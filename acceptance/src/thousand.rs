@@ -1,7 +1,9 @@
 //! A thousand dead letters of three causes.
 
-use crate::stage::{DEAD, Stage};
-use acceptance::commands::buy;
+use crate::{
+    commands::buy,
+    stage::{DEAD, Stage},
+};
 use contracts::{
     Envelope,
     topology::{COMMANDS_EXCHANGE, bid_queue, routing_key},
@@ -36,7 +38,9 @@ pub async fn set_aside(stage: &Stage) {
         bodies.push(of(stage, &sent, |json| json["body"]["price"] = 1.into()));
     }
     // One of each cause after the other.
-    bodies.sort_by_key(|(_, body)| body.iter().fold(7_u32, |hash, byte| hash.wrapping_mul(31) + u32::from(*byte)));
+    bodies.sort_by_key(|(_, body)| {
+        body.iter().fold(7_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(*byte)))
+    });
     let channel = market.broker.channel().await;
     for (queue, body) in &bodies {
         let properties = BasicProperties::default().with_delivery_mode(2);

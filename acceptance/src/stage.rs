@@ -1,6 +1,6 @@
 //! A market with dead letters, and a command line to act on them.
 
-use acceptance::{
+use crate::{
     Market,
     commands::{WEEK_MS, envelope},
     process::Process,
@@ -97,7 +97,7 @@ impl Stage {
     /// The audit, with the broker's queues.
     pub async fn audit_holds(&self) {
         let sources = operator::Sources { broker: Some(self.market.broker.page()), ..self.market.audit_sources() };
-        let report = operator::audit_at_rest(&sources, acceptance::wait::PATIENCE).await.unwrap();
+        let report = operator::audit_at_rest(&sources, crate::wait::PATIENCE).await.unwrap();
         assert!(report.holds_at_rest(), "{report}");
     }
 }
