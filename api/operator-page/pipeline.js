@@ -27,7 +27,14 @@ function tiles(told) {
     tile('Outbox', number(told.outbox.count), waits(told.outbox)),
     tile('Overdue bids', number(told.overdue_bids.count), waits(told.overdue_bids)),
     tile('Breaker to Toss', told.breaker.passes ? 'closed' : 'open', breaker(told.breaker), told.breaker.passes ? 'good' : 'bad'),
-    tile('Differences with Toss', number(told.differences), '', told.differences > 0 ? 'bad' : 'good'));
+    tile('Differences with Toss', number(told.differences), '', told.differences > 0 ? 'bad' : 'good'),
+    tile('Audit findings', number(told.audit.findings), audited(told), told.audit.findings > 0 ? 'bad' : 'good'));
+}
+
+// When the live audit last came by everything.
+function audited({ at, audit }) {
+  const ended = Object.values(audit.walks);
+  return ended.length === 0 || ended.includes(null) ? 'its first round goes on' : `all was seen ${brief(at - Math.min(...ended))} ago`;
 }
 
 const firing = told => (told.firing.length === 0

@@ -1,6 +1,6 @@
 //! The long-running processes: what each one is made of, and how it starts and stops.
 
-use contracts::{PartitionCount, UnixMs, topology::Role};
+use contracts::{PartitionCount, topology::Role};
 use operator::pipeline::{AskBreaker, BreakerNow};
 use platform::{
     Clock, Config, Shutdown,
@@ -38,8 +38,8 @@ struct Foundation {
 
 /// Unlike that of any other process, also one with the same pid in another container. It fits the columns that hold it
 /// (64 characters), however many roles a process has.
-fn process_name(what: &str, started: UnixMs) -> String {
-    format!("{what}-{}-{}-{:08x}", std::process::id(), started.0, rand::random::<u32>())
+fn process_name(what: &str) -> String {
+    format!("{what}-{}-{:08x}", std::process::id(), rand::random::<u32>())
 }
 
 impl Foundation {
@@ -56,7 +56,7 @@ impl Foundation {
             PartitionCount::new(config.partitions.count).ok_or("partitions.count must be between 1 and 256")?;
         let database = database::pool(&config.database)?;
         let clock = Clock::configured(&config.clock);
-        let name = process_name(what, clock.now());
+        let name = process_name(what);
         wait_for_installation(&database, partitions, &shutdown).await?;
         let ladder = config.payment_worker.ladder().ok_or("payment_worker.ladder_ms is no ladder")?;
         let topology = contracts::topology::Topology::new(partitions, &ladder);
@@ -313,7 +313,7 @@ mod tests {
     fn a_process_name_fits_its_columns_and_is_nobody_elses() {
         let longest =
             WorkerRole::ALL.iter().map(|role| role.as_str()).chain([SEVERAL_ROLES]).max_by_key(|name| name.len());
-        let names = [(); 2].map(|()| process_name(longest.unwrap(), UnixMs(i64::MAX)));
+        let names = [(); 2].map(|()| process_name(longest.unwrap()));
         assert!(names.iter().all(|name| name.len() <= WIDTH), "{names:?}");
         assert_ne!(names[0], names[1]);
     }

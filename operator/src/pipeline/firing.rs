@@ -65,10 +65,10 @@ fn queues(pipeline: &Pipeline) -> Vec<Firing> {
         }
         // Payment workers stop consuming while the breaker is open.
         let is_meant = *role == "payment" && !pipeline.breaker.passes;
-        if is_meant || *role == "other" {
+        if is_meant || *role == "other" || is_paused(pipeline, role) {
             continue;
         }
-        if flow.consumers == 0 && !is_paused(pipeline, role) {
+        if flow.consumers == 0 {
             firing.push(urgent("GreamRoleMissing", format!("nobody consumes the queues of role {role}")));
         } else if queues.unconsumed > 0 {
             firing.push(urgent(
@@ -92,6 +92,12 @@ fn books(pipeline: &Pipeline) -> Vec<Firing> {
     if status.differences > 0 {
         let says = format!("{} charges differ between our books and Toss", status.differences);
         firing.push(urgent("GreamDifferences", says));
+    }
+    if status.audit.findings > 0 {
+        let first =
+            status.audit.listed.first().map_or(String::new(), |found| format!(": {}: {}", found.check, found.finding));
+        firing
+            .push(urgent("GreamAuditFindings", format!("{} findings of the live audit{first}", status.audit.findings)));
     }
     firing
 }
@@ -146,7 +152,7 @@ mod tests {
     };
     use crate::{
         limits::{LastTurn, TurnedRole},
-        status::{RoleQueues, Status, Waiting},
+        status::{LiveAudit, RoleQueues, Status, Waiting},
     };
     use platform::role_limits::{RoleLimits, WorkerRole};
 
@@ -169,6 +175,7 @@ mod tests {
                 overdue_bids: Waiting::default(),
                 outbox: Waiting { count: 3, oldest_ms: Some(200) },
                 differences: 0,
+                audit: LiveAudit::default(),
             },
             flows: roles.map(|role| (role, Flow { consumers: 1, ..Flow::default() })).into(),
             partitions: Vec::new(),
@@ -204,6 +211,7 @@ mod tests {
         assert_eq!(fires(|all| all.status.outbox.oldest_ms = Some(31_000)), ["GreamOutboxLags"]);
         assert_eq!(fires(|all| all.status.overdue_bids.oldest_ms = Some(901_000)), ["GreamBidsOverdue"]);
         assert_eq!(fires(|all| all.status.differences = 1), ["GreamDifferences"]);
+        assert_eq!(fires(|all| all.status.audit.findings = 1), ["GreamAuditFindings"]);
         assert_eq!(fires(|all| all.status.duties[0].last_run_at = None), ["GreamDutyLate"]);
         assert_eq!(fires(|all| all.status.duties[0].last_success_at = Some(AT.plus_ms(-70_000))), ["GreamDutyLate"]);
         assert_eq!(fires(|all| all.status.duties[1].last_success_at = Some(AT.plus_ms(-70_000))), [""; 0]);
@@ -215,6 +223,7 @@ mod tests {
         let paused_for = |ms: i64| {
             fires(|all| {
                 all.flows.get_mut("bid").unwrap().consumers = 0;
+                role(all, "bid").unconsumed = 2;
                 let last = LastTurn { by: "boss".into(), why: "maintenance".into(), at: AT.plus_ms(-ms) };
                 let limits = RoleLimits { is_paused: true, ..RoleLimits::default() };
                 all.limits.push(TurnedRole { role: WorkerRole::Bid, limits, last: Some(last) });

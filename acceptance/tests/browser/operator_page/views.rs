@@ -60,7 +60,7 @@ async fn each_view_shows_a_market_at_work() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let holders = "[...document.querySelectorAll('#pipeline table')].find(table => table.caption.textContent.startsWith('Partitions')).tBodies[0]";
-    page.until(&format!("{holders}.rows.length === 4 && {holders}.textContent.includes('bid+relay-')")).await;
+    page.until(&format!("{holders}.rows.length === 4 && {holders}.textContent.includes('workers-')")).await;
     let at = page.evaluate("document.querySelector('#pipeline').dataset.at").await;
     page.until(&format!("document.querySelector('#pipeline').dataset.at !== {at}")).await;
 
