@@ -12,6 +12,7 @@
 
 pub mod balancer;
 pub mod broker;
+pub mod collector;
 pub mod command_line;
 pub mod commands;
 pub mod kakao;

@@ -180,7 +180,8 @@ fn command_headers() -> Value {
         "required": [HEADER_ORIGIN],
         "properties": {
             HEADER_ORIGIN: {"type": "string", "description": "The way back: exchange|routing key."},
-            "traceparent": {"type": "string", "description": "W3C trace context, where the client sent one."},
+            "traceparent": {"type": "string", "description": "W3C trace context: the client's own, or of its request's span."},
+            "tracestate": {"type": "string", "description": "W3C trace context: what others in the trace hand on."},
         },
     })
 }

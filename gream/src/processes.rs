@@ -47,8 +47,7 @@ impl Foundation {
         let config = Arc::new(Config::load()?);
         // Nothing is sent to workers: they take, or stop taking.
         let announce_ms = if what == API { config.shutdown.announce_ms } else { 0 };
-        platform::telemetry::start_logging(&config.telemetry);
-        platform::telemetry::metrics();
+        platform::telemetry::start(&config.telemetry, what)?;
         platform::halt::arm(&config.test);
         let shutdown = Shutdown::new();
         shutdown.on_signals(Duration::from_millis(announce_ms))?;
@@ -106,6 +105,7 @@ impl Foundation {
             tracing::warn!("some work had not ended within shutdown.grace_ms; its messages go to the next worker");
         }
         self.database.close().await;
+        platform::traces::finish().await;
         if orderly { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }

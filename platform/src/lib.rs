@@ -20,6 +20,7 @@ pub mod role_limits;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod traces;
 pub mod user_streams;
 pub mod writers;
 

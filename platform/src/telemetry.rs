@@ -1,9 +1,16 @@
-//! Logs and metrics. Nothing here knows what is measured.
+//! Logs, metrics and traces. Nothing here knows what is measured.
 
-use crate::config::{LogFormat, TelemetryConfig};
+use crate::{
+    config::{LogFormat, TelemetryConfig},
+    traces::{self, TracesError},
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    layer::{Layered, SubscriberExt},
+    util::SubscriberInitExt,
+};
 
 /// Bounds of every histogram in seconds: from a fast statement to a slow call at Toss.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -12,14 +19,34 @@ const ITEMS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Log lines to standard error, as people or machines read them. A second call changes nothing.
+/// Log lines to standard error, as people or machines read them; for a command that a person runs. A second call changes
+/// nothing.
 pub fn start_logging(config: &TelemetryConfig) {
+    subscribe(config, None);
+}
+
+/// Log lines, metrics and, where a collector is configured, the traces of a long-running process. Call it in a Tokio runtime.
+///
+/// # Errors
+/// When there can be no connection to the collector; not when it only is away.
+pub fn start(config: &TelemetryConfig, service: &str) -> Result<(), TracesError> {
+    let traces = traces::layer(config, &format!("gream-{service}"))?;
+    subscribe(config, traces);
+    metrics();
+    Ok(())
+}
+
+/// What log lines and traces are made of.
+type Filtered = Layered<EnvFilter, Registry>;
+
+fn subscribe(config: &TelemetryConfig, traces: Option<Box<dyn Layer<Filtered> + Send + Sync>>) {
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter).with(traces);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // An error only says that logging was started already.
     drop(match config.log_format {
-        LogFormat::Human => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Human => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json()).try_init(),
     });
 }
 

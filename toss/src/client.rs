@@ -10,6 +10,7 @@ use reqwest::{Response, StatusCode, Url, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{error::Error, time::Duration};
+use tracing::{Instrument, field::Empty};
 
 /// An answer larger than this is read no further.
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -31,6 +32,16 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// The longest wait for the whole answer, counted from the start of the call.
     pub read_timeout: Duration,
+    /// The headers by which a call says in which trace it stands, asked for as it begins.
+    pub trace_headers: fn() -> TraceHeaders,
+}
+
+/// Names and values of W3C's trace headers.
+pub type TraceHeaders = Vec<(&'static str, String)>;
+
+/// For calls that stand in no trace.
+pub fn no_trace() -> TraceHeaders {
+    Vec::new()
 }
 
 /// A client that cannot be made from its options.
@@ -53,6 +64,7 @@ pub struct Client {
     http: reqwest::Client,
     base_url: Url,
     secret_key: SecretKey,
+    trace_headers: fn() -> TraceHeaders,
 }
 
 impl Client {
@@ -76,7 +88,7 @@ impl Client {
             // A second request behind our back is exactly what the idempotency rules must know of.
             .retry(reqwest::retry::never())
             .build()?;
-        Ok(Self { http, base_url, secret_key: options.secret_key })
+        Ok(Self { http, base_url, secret_key: options.secret_key, trace_headers: options.trace_headers })
     }
 
     /// Confirms an authenticated payment: this is what takes the money.
@@ -91,7 +103,7 @@ impl Client {
         idempotency_key: &str,
     ) -> Result<Payment, CallError> {
         let body = json!({"paymentKey": payment_key, "orderId": order_id, "amount": amount});
-        self.post(&["v1", "payments", "confirm"], &body, idempotency_key).await
+        self.post("confirm", &["v1", "payments", "confirm"], &body, idempotency_key).await
     }
 
     /// Looks a payment up.
@@ -99,7 +111,7 @@ impl Client {
     /// # Errors
     /// See [`CallError`]. [`Refusal::is_not_found`] proves nothing before the confirm window has passed.
     pub async fn payment(&self, payment_key: &str) -> Result<Payment, CallError> {
-        self.get(&["v1", "payments", fit_for_path(payment_key)?]).await
+        self.get("look up", &["v1", "payments", fit_for_path(payment_key)?]).await
     }
 
     /// Looks the payment of one of our orders up.
@@ -107,7 +119,7 @@ impl Client {
     /// # Errors
     /// As [`Client::payment`].
     pub async fn payment_by_order(&self, order_id: &str) -> Result<Payment, CallError> {
-        self.get(&["v1", "payments", "orders", fit_for_path(order_id)?]).await
+        self.get("look up by order", &["v1", "payments", "orders", fit_for_path(order_id)?]).await
     }
 
     /// Gives `amount` of a payment back.
@@ -124,7 +136,7 @@ impl Client {
     ) -> Result<Payment, CallError> {
         let reason: String = reason.chars().take(MAX_CANCEL_REASON_LENGTH).collect();
         let body = json!({"cancelReason": reason, "cancelAmount": amount});
-        self.post(&["v1", "payments", fit_for_path(payment_key)?, "cancel"], &body, idempotency_key).await
+        self.post("cancel", &["v1", "payments", fit_for_path(payment_key)?, "cancel"], &body, idempotency_key).await
     }
 
     /// A page of the transactions from `from` up to `to`, oldest first, behind the one that `after` names. Shorter than
@@ -144,31 +156,46 @@ impl Client {
             .append_pair("endDate", &transaction::seoul(to))
             .append_pair("limit", &transaction::PAGE.to_string())
             .extend_pairs(after.map(|after| ("startingAfter", after)));
-        let body = self.send_for_body(self.http.get(url)).await?;
+        let body = self.send_for_body("transactions", self.http.get(url)).await?;
         serde_json::from_slice(&body).map_err(|error| unreadable(format!("no list of transactions: {error}")))
     }
 
-    async fn post(&self, path: &[&str], body: &Value, idempotency_key: &str) -> Result<Payment, CallError> {
+    async fn post(
+        &self,
+        what: &'static str,
+        path: &[&str],
+        body: &Value,
+        idempotency_key: &str,
+    ) -> Result<Payment, CallError> {
         if idempotency_key.is_empty() || idempotency_key.len() > MAX_IDEMPOTENCY_KEY_LENGTH {
             return Err(not_sent(400, "INVALID_IDEMPOTENCY_KEY", "an idempotency key has 1 to 300 characters"));
         }
         let request = self.http.post(self.url(path)).header("Idempotency-Key", idempotency_key).json(body);
-        self.send(request).await
+        self.send(what, request).await
     }
 
-    async fn get(&self, path: &[&str]) -> Result<Payment, CallError> {
-        self.send(self.http.get(self.url(path))).await
+    async fn get(&self, what: &'static str, path: &[&str]) -> Result<Payment, CallError> {
+        self.send(what, self.http.get(self.url(path))).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Payment, CallError> {
-        let body = self.send_for_body(request).await?;
+    async fn send(&self, what: &'static str, request: reqwest::RequestBuilder) -> Result<Payment, CallError> {
+        let body = self.send_for_body(what, request).await?;
         Payment::parse(&body).map_err(|error| unreadable(format!("a success but no Payment: {error}")))
     }
 
-    async fn send_for_body(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, CallError> {
+    async fn send_for_body(&self, what: &'static str, request: reqwest::RequestBuilder) -> Result<Vec<u8>, CallError> {
+        let span =
+            tracing::info_span!("toss", otel.name = what, otel.kind = "client", http.response.status_code = Empty);
+        self.call(request).instrument(span).await
+    }
+
+    async fn call(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, CallError> {
         let request = request.basic_auth(self.secret_key.expose(), Some(""));
+        let request =
+            (self.trace_headers)().into_iter().fold(request, |request, (name, value)| request.header(name, value));
         let mut response = request.send().await.map_err(no_answer)?;
         let (status, retry_after_ms) = (response.status(), retry_after_ms(&response));
+        tracing::Span::current().record("http.response.status_code", status.as_u16());
         let body = read_bounded(&mut response).await?;
         if status.is_success() {
             return Ok(body);

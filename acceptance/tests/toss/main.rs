@@ -19,4 +19,5 @@ mod refunds;
 mod stage;
 mod storm;
 mod taken_back;
+mod traces;
 mod victims;

@@ -30,7 +30,10 @@ use contracts::{
     dead_letter::HEADER_ORIGIN,
     topology::{COMMANDS_EXCHANGE, Role, origin, routing_key},
 };
-use platform::rabbitmq::{Message, PublishError};
+use platform::{
+    rabbitmq::{Message, PublishError},
+    traces::TraceContext,
+};
 use rand::RngCore;
 use std::time::{Duration, Instant};
 use waiters::Waiter;
@@ -71,10 +74,12 @@ impl Api {
         let valid_until = self.valid_for_ms(kind).map(|ms| ask.at.plus_ms(ms));
         let envelope = Envelope::new(id, ask.user, ask.at, valid_until, ask.command);
 
+        // Every log line from here on names it.
+        tracing::Span::current().record("command", tracing::field::display(id));
         let wait = self.wait(wishes, kind);
         self.reads.note_write(envelope.user, wait).await;
         let waiter = if wait.is_zero() { None } else { Some(self.register(id)?) };
-        self.publish(wishes, &envelope, &routing_key, waiter.is_some()).await?;
+        self.publish(&envelope, &routing_key, waiter.is_some()).await?;
         self.note_accepted(&envelope, &routing_key);
         tracing::debug!(command = %id, %kind, "accepted");
 
@@ -89,7 +94,7 @@ impl Api {
         let at = self.clock.now();
         let routing_key = routing_key(&command, self.partitions).ok_or(contracts::ResultCode::Unexpected)?;
         let envelope = Envelope::new(id, UserId::SYSTEM, at, None, command);
-        self.publish(&Wishes::default(), &envelope, &routing_key, false).await?;
+        self.publish(&envelope, &routing_key, false).await?;
         self.note_accepted(&envelope, &routing_key);
         Ok(())
     }
@@ -166,13 +171,7 @@ impl Api {
         })
     }
 
-    async fn publish(
-        &self,
-        wishes: &Wishes,
-        envelope: &Envelope,
-        routing_key: &str,
-        reply: bool,
-    ) -> Result<(), Failure> {
+    async fn publish(&self, envelope: &Envelope, routing_key: &str, reply: bool) -> Result<(), Failure> {
         let message = Message {
             exchange: COMMANDS_EXCHANGE.to_owned(),
             routing_key: routing_key.to_owned(),
@@ -182,10 +181,8 @@ impl Api {
             mandatory: true,
             ..Message::default()
         };
-        let mut message = message.with_header(HEADER_ORIGIN, &origin(routing_key));
-        if let Some(traceparent) = &wishes.traceparent {
-            message = message.with_header(wishes::TRACEPARENT, traceparent);
-        }
+        let message =
+            message.with_header(HEADER_ORIGIN, &origin(routing_key)).in_trace(TraceContext::current().as_ref());
         self.publisher.publish(message).await.map_err(|error| {
             let reason = reason(&error);
             metrics::counter!("gream_commands_refused_total", "reason" => reason).increment(1);

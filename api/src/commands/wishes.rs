@@ -1,4 +1,4 @@
-//! What the headers of a command's request wish for: a key, a wait, a trace.
+//! What the headers of a command's request wish for: a key, a wait.
 
 use crate::envelope::Failure;
 use axum::{
@@ -13,8 +13,6 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const PREFER: &str = "prefer";
 /// Says which wish for a wait was followed.
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// W3C trace context; travels on with the message.
-pub(super) const TRACEPARENT: &str = "traceparent";
 const MAX_KEY_CHARS: usize = 200;
 
 /// The wishes of one request. None of them is needed.
@@ -23,7 +21,6 @@ pub(crate) struct Wishes {
     pub(crate) idempotency_key: Option<String>,
     /// How long to wait for the outcome; zero: not at all.
     pub(crate) wait: Option<Duration>,
-    pub(crate) traceparent: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Wishes {
@@ -46,12 +43,7 @@ impl Wishes {
             })?),
         };
         let prefer = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-        let traceparent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
-        Ok(Self {
-            idempotency_key,
-            wait: preferred_wait(prefer),
-            traceparent: traceparent.filter(|text| is_traceparent(text)).map(ToOwned::to_owned),
-        })
+        Ok(Self { idempotency_key, wait: preferred_wait(prefer) })
     }
 }
 
@@ -95,12 +87,6 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
     wait.or(respond_async.then_some(Duration::ZERO))
 }
 
-/// `00-<32 hex>-<16 hex>-<2 hex>`.
-fn is_traceparent(text: &str) -> bool {
-    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
-    lengths == [2, 32, 16, 2] && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,12 +120,5 @@ mod tests {
             assert_eq!(wait(nonsense), None, "{nonsense}");
         }
         assert_eq!(read(&[("prefer", "return=minimal"), ("prefer", "wait=2")]).unwrap().wait.unwrap().as_secs(), 2);
-    }
-
-    #[test]
-    fn only_a_well_formed_trace_travels_on() {
-        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(read(&[("traceparent", good)]).unwrap().traceparent.as_deref(), Some(good));
-        assert_eq!(read(&[("traceparent", "00-xyz-b7ad6b7169203331-01")]).unwrap().traceparent, None);
     }
 }

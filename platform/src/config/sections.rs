@@ -179,7 +179,13 @@ section!(NotificationsConfig {
 });
 section!(ProductStreamsConfig { interval_ms: u64, levels: u32, products_max: usize, streams_max: usize });
 section!(ClockConfig { offset_file: PathBuf });
-section!(TelemetryConfig { log_format: LogFormat, log_filter: String });
+section!(TelemetryConfig {
+    log_format: LogFormat,
+    log_filter: String,
+    otlp_endpoint: String,
+    otlp_sample_ratio: f64,
+    otlp_timeout_ms: u64
+});
 section!(TestConfig { halt_at: String, halt_file: PathBuf });
 section!(ShutdownConfig { grace_ms: u64, announce_ms: u64 });
 

@@ -1,6 +1,7 @@
 //! Setting a message aside: published to its role's dead-letter queue, with everything a person needs in its headers.
 
 use super::{Message, PublishError, Publisher};
+use crate::traces::TraceContext;
 use contracts::{
     CommandId, DeadLetterReason, UnixMs,
     dead_letter::{
@@ -93,6 +94,15 @@ pub fn header_text(delivery: &Delivery, key: &str) -> Option<String> {
         AMQPValue::ShortString(text) => Some(text.to_string()),
         _ => None,
     }
+}
+
+/// The trace that the message is a part of.
+pub fn trace_of(delivery: &Delivery) -> Option<TraceContext> {
+    let headers = delivery.properties.headers().as_ref()?;
+    TraceContext::read(|name| match value(headers, name)? {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+        _ => None,
+    })
 }
 
 /// A header's whole number, of whatever width it was sent in.

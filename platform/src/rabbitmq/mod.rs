@@ -12,7 +12,7 @@ mod topology;
 mod wave;
 
 pub use consumer::{ConsumerError, ConsumingConnection, Delivered, Deliveries, Subscription};
-pub use dead_letter::{Failure, announce_dead_letters, header_number, header_text};
+pub use dead_letter::{Failure, announce_dead_letters, header_number, header_text, trace_of};
 pub use page::{InvalidPage, ManagementPage, PageError, QueueFigures, STATISTICS_AGE};
 pub use publisher::{Message, PublishError, Publisher};
 pub use topology::{DeclareError, declare};

@@ -7,7 +7,7 @@ use super::{
     topology::{DeclareError, declare},
     wave::{Job, WAITING_MAX, Waves},
 };
-use crate::{config::RabbitConfig, pause::Pauses, shutdown::Shutdown};
+use crate::{config::RabbitConfig, pause::Pauses, shutdown::Shutdown, traces::TraceContext};
 use contracts::topology::Topology;
 use futures_util::StreamExt;
 use lapin::{
@@ -54,6 +54,15 @@ impl Message {
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        self
+    }
+
+    /// Makes it a part of a trace, where there is one.
+    #[must_use]
+    pub fn in_trace(mut self, trace: Option<&TraceContext>) -> Self {
+        for (name, value) in trace.into_iter().flat_map(TraceContext::headers) {
+            self.headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
         self
     }
 }

@@ -50,6 +50,7 @@ pub fn install_tls() {
 pub fn client_of(address: SocketAddr, secret: &str, read_timeout: Duration) -> Client {
     install_tls();
     Client::new(ClientOptions {
+        trace_headers: toss::client::no_trace,
         base_url: format!("http://{address}"),
         secret_key: SecretKey::new(secret),
         connect_timeout: Duration::from_secs(2),

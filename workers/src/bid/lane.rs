@@ -15,11 +15,12 @@ use contracts::{CommandId, Envelope, Outcome, PartitionCount, PartitionId, topol
 use futures_util::{FutureExt, StreamExt, stream::SelectAll};
 use platform::{
     pause::Pauses,
-    rabbitmq::{ConsumerError, ConsumingConnection, Delivered, Deliveries, PublishError, Subscription},
+    rabbitmq::{ConsumerError, ConsumingConnection, Delivered, Deliveries, PublishError, Subscription, trace_of},
+    traces,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -314,7 +315,7 @@ impl Lane {
             partitions: self.count,
             silent_after_ms: presence::silent_after_ms(&self.worker.config),
         };
-        let started = Instant::now();
+        let (started, began) = (Instant::now(), SystemTime::now());
         let result = batch::carry_out(&mut life.store, &rules, &envelopes).await;
         metrics::histogram!("gream_bid_batch_seconds").record(started.elapsed().as_secs_f64());
         if let Ok(outcomes) = &result {
@@ -323,6 +324,7 @@ impl Lane {
                     "state" => outcome.state.as_str(), "code" => outcome.code.name())
                 .increment(1);
             }
+            record_traces(part, began);
         }
         result
     }
@@ -348,5 +350,17 @@ impl Lane {
             self.subscribe(life, partition).await?;
         }
         Ok(())
+    }
+}
+
+/// A batch is a part of many traces: each command that is in one shows it there.
+fn record_traces(part: &[(&Taken, &Envelope)], began: SystemTime) {
+    if !traces::are_sent() {
+        return;
+    }
+    for (taken, envelope) in part {
+        if let Some(trace) = trace_of(&taken.delivered.delivery) {
+            traces::record(&trace, envelope.command.kind().as_str(), began, &[("batch.commands", part.len())]);
+        }
     }
 }

@@ -10,6 +10,7 @@ use domain::{
     ledger::{Balance, Transfer},
     refund::leg::KEY_LIFETIME_MS,
 };
+use platform::traces::TraceContext;
 use sqlx::MySqlConnection;
 
 /// How `envelope` ends: `done` with code 0, else `rejected`.
@@ -150,12 +151,14 @@ async fn insert_outbox(
     payload: &str,
     now: UnixMs,
 ) -> Result<(), sqlx::Error> {
+    let trace = TraceContext::current();
     sqlx::query!(
-        "INSERT INTO outbox (exchange_name, routing_key, payload, created_at_ms) VALUES (?, ?, ?, ?)",
+        "INSERT INTO outbox (exchange_name, routing_key, payload, created_at_ms, traceparent) VALUES (?, ?, ?, ?, ?)",
         exchange,
         routing_key,
         payload,
-        now.0
+        now.0,
+        trace.as_ref().map(TraceContext::traceparent)
     )
     .execute(connection)
     .await

@@ -42,6 +42,7 @@ use platform::{
     outcomes::OutcomePublisher,
     rabbitmq::Publisher,
     role_limits::TurnedLimits,
+    traces::TraceContext,
 };
 use sqlx::MySqlPool;
 use std::sync::Arc;
@@ -83,6 +84,10 @@ pub(crate) fn toss_client(config: &Config) -> Result<toss::Client, InvalidOption
         secret_key: SecretKey::new(config.secret_key.expose()),
         connect_timeout: std::time::Duration::from_millis(config.connect_timeout_ms),
         read_timeout: std::time::Duration::from_millis(config.read_timeout_ms),
+        trace_headers: || {
+            let trace = TraceContext::current();
+            trace.iter().flat_map(TraceContext::headers).map(|(name, value)| (name, value.to_owned())).collect()
+        },
     })
 }
 

@@ -16,7 +16,8 @@ use lapin::{
 use platform::{
     halt,
     history::{self, Happened, Note},
-    rabbitmq::{Delivered, Failure, Message, Subscription, header_number, header_text},
+    rabbitmq::{Delivered, Failure, Message, Subscription, header_number, header_text, trace_of},
+    traces,
 };
 use std::{
     panic::AssertUnwindSafe,
@@ -52,7 +53,13 @@ impl<H: CarryOut> Crew<H> {
         halt::point("laddered.arrived").await;
         let Arrived { delivery, content } = arrived;
         match content {
-            Ok(envelope) => self.carry_out(&delivery, &envelope).await?,
+            Ok(envelope) => {
+                let name = envelope.command.kind().as_str();
+                let span =
+                    tracing::info_span!("command", command = %envelope.id, otel.name = name, otel.kind = "consumer");
+                // Each attempt has the same parent: the ladder copies the message's headers.
+                traces::follow(span, trace_of(&delivery), self.carry_out(&delivery, &envelope)).await?;
+            }
             Err((reason, error)) => {
                 let failed = Failed { attempts: 1, error: error.to_string(), at: self.now() };
                 self.set_aside(&delivery, Err(&error), reason, failed).await?;

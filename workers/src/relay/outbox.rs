@@ -12,7 +12,7 @@ use contracts::{
     topology::{COMMANDS_EXCHANGE, origin},
 };
 use futures_util::{StreamExt, stream};
-use platform::{database::within, pause::Pauses, rabbitmq::Message};
+use platform::{database::within, pause::Pauses, rabbitmq::Message, traces::TraceContext};
 use std::time::Duration;
 
 /// Publishes in flight at a time.
@@ -76,7 +76,7 @@ async fn send_some(relay: &Relay, after: i64) -> Result<Sent, sqlx::Error> {
     let mut transaction = within(limit, relay.database.begin()).await?;
     let batch_max = relay.limits.batch_max(relay.config.relay.batch_max);
     let read = sqlx::query!(
-        "SELECT outbox_id, exchange_name, routing_key, payload FROM outbox
+        "SELECT outbox_id, exchange_name, routing_key, payload, traceparent FROM outbox
          WHERE outbox_id > ? ORDER BY outbox_id LIMIT ? FOR UPDATE SKIP LOCKED",
         after,
         batch_max
@@ -87,9 +87,10 @@ async fn send_some(relay: &Relay, after: i64) -> Result<Sent, sqlx::Error> {
     let last = found.last().map(|row| row.outbox_id).filter(|_| is_full);
     let rows: Vec<Row> = found
         .into_iter()
-        .map(|row| Row {
-            outbox_id: row.outbox_id,
-            message: message(row.outbox_id, row.exchange_name, row.routing_key, row.payload),
+        .map(|row| {
+            let trace = row.traceparent.as_deref().and_then(TraceContext::of_traceparent);
+            let message = message(row.outbox_id, row.exchange_name, row.routing_key, row.payload);
+            Row { outbox_id: row.outbox_id, message: message.in_trace(trace.as_ref()) }
         })
         .collect();
     if rows.is_empty() {
