@@ -1,14 +1,15 @@
-//! The way of a command through the API: identify, register for the outcome, publish, wait, answer.
+//! The way of a command through the API: identify, keep to the user's share, register for the outcome, publish, wait, answer.
 //!
 //! ```text
-//! submit ──► register ──► publish ──► wait ──► outcome ──────────► 200, or the code's status
-//!              │ full       │ not confirmed       │ none in time
-//!              ▼            ▼                     ▼
-//!             503          503            look once ─► 202 and where to ask
+//! submit ──► share ──► register ──► publish ──► wait ──► outcome ──────────► 200, or the code's status
+//!              │ too fast  │ full       │ not confirmed       │ none in time
+//!              ▼           ▼            ▼                     ▼
+//!             429         503          503            look once ─► 202 and where to ask
 //! ```
 
 pub(crate) mod address;
 mod answer;
+pub(crate) mod fair_share;
 pub(crate) mod lookup;
 pub(crate) mod poll;
 pub(crate) mod status;
@@ -74,6 +75,10 @@ impl Api {
         let valid_until = self.valid_for_ms(kind).map(|ms| ask.at.plus_ms(ms));
         let envelope = Envelope::new(id, ask.user, ask.at, valid_until, ask.command);
 
+        self.fair_share.take(envelope.user).map_err(|pause| {
+            metrics::counter!("gream_rate_limited_total", "what" => "command").increment(1);
+            Failure::too_many(pause)
+        })?;
         // Every log line from here on names it.
         tracing::Span::current().record("command", tracing::field::display(id));
         let wait = self.wait(wishes, kind);

@@ -63,6 +63,10 @@ fn of_audit(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
         "scheduler.audit_slice_ms is more than half of database.statement_timeout_ms: slices would be cut off before they end",
     );
     refuse(
+        config.commands.user_per_s > 0 && config.commands.user_burst == 0,
+        "commands.user_burst is 0: nobody could send a command; set it to what a user may send at once (250)",
+    );
+    refuse(
         config.commands.vanished_after_ms < LEAST_VANISHED_AFTER_MS,
         "commands.vanished_after_ms is less than 100: what a worker has just been given would count as lost",
     );
