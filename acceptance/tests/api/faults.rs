@@ -261,5 +261,8 @@ async fn one_users_flood_is_refused_while_others_commands_and_reads_go_on() {
     // She is served again as soon as she was told.
     eventually("her next place", || async { (send_one(&alice).await.status == 202).then_some(()) }).await;
     let queue = bid_queue(market.partitions.of_product(ProductId(1)));
-    becomes("what was refused is on no queue", accepted.len() as u32 + 2, || market.broker.depth(&queue)).await;
+    becomes("what was refused is on no queue", u32::try_from(accepted.len()).unwrap() + 2, || {
+        market.broker.depth(&queue)
+    })
+    .await;
 }
