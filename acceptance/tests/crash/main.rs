@@ -8,6 +8,7 @@ mod api;
 mod notifications;
 mod read_only;
 mod replica;
+mod restore;
 mod servers;
 mod workers;
 
