@@ -121,6 +121,7 @@ print_env() {
     say "GREAM_TEST_REPLICA_URL=mysql://gream:$(secret mysql_password)@127.0.0.1:$replica_port"
     say "GREAM_TEST_REPLICA_ADMIN_URL=mysql://root:$(secret mysql_root_password)@127.0.0.1:$replica_port"
     [ "$instance" != crash ] || say "GREAM_TEST_STACK=$instance"
+    ! wants_newest || say "GREAM_TEST_DATABASE_CLIENTS=$(newest_mysql_clients)"
   else
     say "DATABASE_URL=mysql://$mysql/gream"
     say "RABBITMQ_URL=amqp://$rabbitmq:$amqp_port/gream"

@@ -20,7 +20,8 @@ need_secret_file() { # FILE
 # shellcheck disable=SC2034 # read by those that source this
 choose_clients() { # OPTIONS_FILE
   local version
-  client=$(command -v mariadb || command -v mysql) || die "there is no client: install mariadb-client or mysql-client"
+  # `mysql` is a link to MariaDB's where only that is installed.
+  client=$(command -v mysql || command -v mariadb) || die "there is no client: install mariadb-client or mysql-client"
   version=$("$client" --defaults-extra-file="$1" --batch --skip-column-names -e 'SELECT VERSION()')
   if [[ $version == *MariaDB* ]]; then
     dump=mariadb-dump binlog=mariadb-binlog position_option=--master-data dump_options=()

@@ -67,6 +67,21 @@ newest_mysql_loader() {
     "$libraries"/ld-linux*.so.* --inhibit-cache --library-path "$libraries"
 }
 
+# A folder with MySQL's own client programs, as commands that anybody can run: for what speaks to the newest server by them.
+newest_mysql_clients() {
+  local folder=$home/mysql/clients program words=()
+  mapfile -t words < <(newest_mysql_loader)
+  mkdir -p "$folder"
+  for program in mysql mysqldump mysqlbinlog; do
+    {
+      say '#!/usr/bin/env bash'
+      printf 'exec %s "$@"\n' "$(printf '%q ' "${words[@]}" "$(newest_tree mysql)/usr/bin/$program")"
+    } >"$folder/$program"
+    chmod +x "$folder/$program"
+  done
+  printf '%s' "$folder"
+}
+
 # Where MySQL finds its own files. Its default for secure-file-priv is a folder that only a package's installation makes.
 newest_mysql_options() {
   local tree

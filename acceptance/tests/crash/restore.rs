@@ -17,9 +17,19 @@ const SUMS: &str = "SELECT CONCAT_WS(' ', (SELECT COUNT(*) FROM orders), (SELECT
                     (SELECT COUNT(*) FROM ledger_entries), (SELECT SUM(available) FROM balances), \
                     (SELECT COUNT(*) FROM commands WHERE state = 'done'))";
 
-/// Runs a script of `deploy/backup`; what it said.
+/// A script of `deploy/backup`, with the client programs that fit the server.
+fn command(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(root().join("deploy/backup").join(name));
+    if let Ok(clients) = std::env::var("GREAM_TEST_DATABASE_CLIENTS") {
+        command.env("PATH", format!("{clients}:{}", std::env::var("PATH").unwrap()));
+    }
+    command.args(arguments);
+    command
+}
+
+/// Runs a script; what it said.
 fn script(name: &str, arguments: &[&str]) -> String {
-    let output = Command::new(root().join("deploy/backup").join(name)).args(arguments).output().unwrap();
+    let output = command(name, arguments).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{name} {arguments:?}: {said}");
     said
@@ -135,7 +145,7 @@ async fn a_restore_says_what_it_needs() {
     let (source, folder) = (source.to_str().unwrap(), market.folder().join("backup"));
     let (folder, name) = (folder.to_str().unwrap(), market.database_name.as_str());
     let refused = |name: &str, arguments: &[&str]| {
-        let output = Command::new(root().join("deploy/backup").join(name)).args(arguments).output().unwrap();
+        let output = command(name, arguments).output().unwrap();
         assert!(!output.status.success(), "{name} {arguments:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
