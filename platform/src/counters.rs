@@ -4,7 +4,7 @@
 //! `redis.timeout_ms`, and while Redis is away only one caller a pause waits at all; memory is bounded.
 //! Doesn't: keep counts when Redis comes or goes. A client may then get another window's worth.
 
-use crate::{config::RedisConfig, pause::Pauses};
+use crate::{config::RedisConfig, pause::Pauses, redis_master};
 use redis::aio::MultiplexedConnection;
 use std::{
     collections::HashMap,
@@ -117,9 +117,8 @@ impl Counters {
     async fn connection(&self) -> Option<MultiplexedConnection> {
         let mut link = self.link.lock().await;
         if link.connection.is_none() && Instant::now() >= link.next_try {
-            let client = redis::Client::open(self.config.url.expose()).ok()?;
-            let opened = tokio::time::timeout(self.limit(), client.get_multiplexed_async_connection()).await;
-            if let Ok(Ok(opened)) = opened {
+            let connect = async { redis_master::client(&self.config).await?.get_multiplexed_async_connection().await };
+            if let Ok(Ok(opened)) = tokio::time::timeout(self.limit(), connect).await {
                 link.connection = Some(opened);
                 link.pauses = Pauses::new();
             } else {

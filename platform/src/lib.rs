@@ -16,6 +16,7 @@ pub mod outcomes;
 pub mod pause;
 pub mod pictures;
 pub mod rabbitmq;
+mod redis_master;
 pub mod role_limits;
 pub mod secret;
 pub mod shutdown;

@@ -3,7 +3,7 @@
 //! Promises: publishing never holds a worker up, and a subscriber knows whether it is connected (while it is not, the
 //! API asks MySQL instead). Doesn't: promise delivery. The `commands` table is the truth.
 
-use crate::{config::RedisConfig, pause::Pauses, shutdown::Shutdown};
+use crate::{config::RedisConfig, pause::Pauses, redis_master, shutdown::Shutdown};
 use contracts::{
     Outcome,
     outcome::{OutcomeBatch, reply_channel},
@@ -105,8 +105,8 @@ fn show_link(link: &'static str, stands: bool) {
 }
 
 async fn connect(config: &RedisConfig, limit: Duration) -> Option<MultiplexedConnection> {
-    let client = redis::Client::open(config.url.expose()).ok()?;
-    tokio::time::timeout(limit, client.get_multiplexed_async_connection()).await.ok()?.ok()
+    let connect = async { redis_master::client(config).await?.get_multiplexed_async_connection().await };
+    tokio::time::timeout(limit, connect).await.ok()?.ok()
 }
 
 /// Receives the outcomes of one API instance.
@@ -166,10 +166,9 @@ async fn receive(
     connected: &AtomicBool,
     shutdown: &Shutdown,
 ) -> Result<(), redis::RedisError> {
-    let client = redis::Client::open(config.url.expose())?;
     let limit = Duration::from_millis(config.timeout_ms);
     let subscribe = async {
-        let mut pubsub = client.get_async_pubsub().await?;
+        let mut pubsub = redis_master::client(config).await?.get_async_pubsub().await?;
         pubsub.subscribe(channel).await?;
         Ok::<_, redis::RedisError>(pubsub)
     };

@@ -4,7 +4,7 @@
 //! says that Redis could not be asked, and MySQL must be. Doesn't: promise that a stream is whole. Whoever reads compares
 //! numbers, which have no gaps in MySQL.
 
-use crate::{config::RedisConfig, pause::Pauses};
+use crate::{config::RedisConfig, pause::Pauses, redis_master};
 use contracts::UserId;
 use redis::{Value, aio::MultiplexedConnection};
 use sqlx::MySqlPool;
@@ -118,7 +118,7 @@ impl UserStreams {
         let mut link = self.link.lock().await;
         if link.connection.is_none() && Instant::now() >= link.next_try {
             let connect = async {
-                let client = redis::Client::open(self.config.url.expose())?;
+                let client = redis_master::client(&self.config).await?;
                 // The limit is ours (`ask`): a read that blocks is answered later than others.
                 let options = redis::AsyncConnectionConfig::new().set_response_timeout(None);
                 client.get_multiplexed_async_connection_with_config(&options).await

@@ -4,7 +4,7 @@
 //! everybody counts as having written, which costs time and not the truth. Doesn't: survive Redis losing its keys in
 //! the few seconds that they live.
 
-use crate::config::RedisConfig;
+use crate::{config::RedisConfig, redis_master};
 use contracts::UserId;
 use redis::aio::MultiplexedConnection;
 use std::{
@@ -97,9 +97,8 @@ impl Writers {
     async fn connection(&self, limit: Duration) -> Option<MultiplexedConnection> {
         let mut link = self.redis.lock().await;
         if link.connection.is_none() && Instant::now() >= link.next_try {
-            let client = redis::Client::open(self.config.url.expose()).ok()?;
-            let connecting = tokio::time::timeout(limit, client.get_multiplexed_async_connection());
-            link.connection = connecting.await.ok().and_then(Result::ok);
+            let connect = async { redis_master::client(&self.config).await?.get_multiplexed_async_connection().await };
+            link.connection = tokio::time::timeout(limit, connect).await.ok().and_then(Result::ok);
             link.next_try = Instant::now() + LEFT_ALONE;
         }
         link.connection.clone()

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod api;
+mod failover;
 mod notifications;
 mod read_only;
 mod replica;

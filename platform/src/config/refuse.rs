@@ -1,7 +1,11 @@
 //! What start-up refuses: each rule is a sentence that says what to change.
 
 use super::{Config, Mode, StoreKind};
-use crate::rabbitmq::ManagementPage;
+use crate::{
+    database,
+    rabbitmq::{self, ManagementPage},
+    redis_master,
+};
 use contracts::PartitionCount;
 
 /// Connections beside the lanes' own: presence, readiness, one to spare.
@@ -75,7 +79,13 @@ fn of_audit(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
 fn missing(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
     refuse(config.database.url.expose().is_empty(), "database.url is empty: set GREAM__DATABASE__URL to mysql://…");
     refuse(config.rabbitmq.url.expose().is_empty(), "rabbitmq.url is empty: set GREAM__RABBITMQ__URL to amqp://…");
+    let fault = database::fault(&config.database.url).or_else(|| database::fault(&config.database.replica_url));
+    refuse(fault.is_some(), fault.unwrap_or_default());
+    let fault = rabbitmq::fault(config.rabbitmq.url.expose());
+    refuse(fault.is_some(), fault.unwrap_or_default());
     refuse(config.redis.url.expose().is_empty(), "redis.url is empty: set GREAM__REDIS__URL to redis://…");
+    let fault = redis_master::fault(config.redis.url.expose());
+    refuse(fault.is_some(), fault.unwrap_or_default());
     for (name, secret) in [("jwt_secret", &config.auth.jwt_secret), ("address_secret", &config.auth.address_secret)] {
         refuse(
             secret.expose().len() < MIN_SECRET_LENGTH,

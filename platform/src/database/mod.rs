@@ -6,6 +6,7 @@
 mod failure;
 mod installation;
 mod lag;
+mod nodes;
 mod primary;
 mod reads;
 mod replica;
@@ -42,19 +43,43 @@ fn session_settings(config: &DatabaseConfig) -> String {
     )
 }
 
-fn options(config: &DatabaseConfig) -> Result<MySqlConnectOptions, sqlx::Error> {
-    options_of(&config.url)
+/// The addresses in `database.url` or `database.replica_url`, comma separated.
+pub(crate) fn listed(url: &Secret) -> impl Iterator<Item = &str> {
+    url.expose().split(',').map(str::trim).filter(|node| !node.is_empty())
 }
 
-fn options_of(url: &Secret) -> Result<MySqlConnectOptions, sqlx::Error> {
-    Ok(MySqlConnectOptions::from_str(url.expose())?.disable_statement_logging())
+/// Why these cannot be servers of one database; nothing where they can.
+pub(crate) fn fault(url: &Secret) -> Option<&'static str> {
+    let mut databases = std::collections::BTreeSet::new();
+    for node in listed(url) {
+        match options_of(node) {
+            Ok(options) => drop(databases.insert(options.get_database().map(str::to_owned))),
+            Err(_) => {
+                return Some(
+                    "database.url or replica_url has an address that is none: list them as mysql://user:password@host:port/gream,mysql://…",
+                );
+            }
+        }
+    }
+    let differ = databases.len() > 1;
+    differ
+        .then_some("database.url or replica_url lists different databases: the nodes of one cluster hold the same one")
 }
 
-/// A pool that connects when it is first used, so that a process starts while the database is away.
+fn options_of(node: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
+    Ok(MySqlConnectOptions::from_str(node)?.disable_statement_logging())
+}
+
+/// A pool that connects when it is first used, so that a process starts while the database is away. Where several nodes are
+/// listed, it is with the one that takes the writes (see [`nodes`]), which a task watches as long as the pool is open.
 pub fn pool(config: &DatabaseConfig) -> Result<MySqlPool, sqlx::Error> {
     let settings = session_settings(config);
     let primary = Arc::new(Primary::new());
     let primary_of_release = primary.clone();
+    let nodes = listed(&config.url).map(options_of).collect::<Result<Vec<_>, _>>()?;
+    let first =
+        nodes.first().cloned().ok_or_else(|| sqlx::Error::Configuration("database.url names no server".into()))?;
+    let primary_of_watch = primary.clone();
     let pool = MySqlPoolOptions::new()
         .max_connections(config.pool_max)
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
@@ -74,7 +99,16 @@ pub fn pool(config: &DatabaseConfig) -> Result<MySqlPool, sqlx::Error> {
             // An error closes it without a farewell, for which a silent server would keep the pool waiting.
             Box::pin(async move { within(CLEAN_UP_LIMIT, clean_up(connection, &primary, met.age)).await })
         });
-    Ok(pool.connect_lazy_with(options(config)?))
+    let pool = pool.connect_lazy_with(first);
+    if nodes.len() > 1 {
+        tokio::spawn(nodes::watch(pool.clone(), nodes, primary_of_watch));
+    }
+    Ok(pool)
+}
+
+/// The server that `pool` connects to at the moment, as `host:port`.
+pub fn node_of(pool: &MySqlPool) -> String {
+    nodes::name(&pool.connect_options())
 }
 
 /// Whether an idle connection may be handed out. The server answered when it was returned; after a while it may have
@@ -99,13 +133,29 @@ async fn clean_up(connection: &mut MySqlConnection, primary: &Primary, age: Dura
     Ok(primary.is_current(age))
 }
 
-/// A connection of one's own, outside any pool, with its server-side id (for `KILL`).
-pub async fn connect(config: &DatabaseConfig) -> Result<(MySqlConnection, u64), sqlx::Error> {
+/// A connection of one's own, outside any pool.
+pub struct OwnConnection {
+    /// The connection.
+    pub connection: MySqlConnection,
+    /// The server's number of it, for `KILL`.
+    pub id: u64,
+    /// Which server that is, as it says itself: to any other one the number means something else.
+    pub server: String,
+    /// Where it was connected to; see [`node_of`].
+    pub node: String,
+}
+
+/// Connects to the same server as `pool`.
+pub async fn connect(config: &DatabaseConfig, pool: &MySqlPool) -> Result<OwnConnection, sqlx::Error> {
+    let options = pool.connect_options();
     let open = async {
-        let mut connection = MySqlConnection::connect_with(&options(config)?).await?;
+        let mut connection = MySqlConnection::connect_with(&options).await?;
         connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(session_settings(config)))).await?;
-        let id: u64 = sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS UNSIGNED)").fetch_one(&mut connection).await?;
-        Ok((connection, id))
+        let (id, server) =
+            sqlx::query_as("SELECT CAST(CONNECTION_ID() AS UNSIGNED), LEFT(CONCAT(@@hostname, ':', @@port), 64)")
+                .fetch_one(&mut connection)
+                .await?;
+        Ok(OwnConnection { connection, id, server, node: nodes::name(&options) })
     };
     within(Duration::from_millis(config.statement_timeout_ms), open).await
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! the reader wrote lately ──────────────────────────► primary
-//! no replica, it is away, or it lags too far ───────► primary
+//! no replica, it is away, or it lags too far ───────► primary; of several replicas the next one is looked at
 //! otherwise ──► replica ──► fails ──────────────────► primary, and nobody asks the replica before it is well again
 //!                   └─────► is too slow ────────────► primary, and the replica is looked at soon
 //! ```
@@ -13,12 +13,12 @@
 use super::{Trouble, lag::Heartbeat, replica, trouble, within};
 use crate::{Shutdown, config::Config, gauges, writers::Writers};
 use contracts::UserId;
-use sqlx::MySqlPool;
+use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
 use std::{
     io::ErrorKind,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -40,6 +40,9 @@ pub struct Reads {
 #[derive(Debug)]
 struct Replica {
     pool: MySqlPool,
+    /// Those that may be read from, and which one is.
+    nodes: Vec<MySqlConnectOptions>,
+    place: AtomicUsize,
     is_well: AtomicBool,
     /// Somebody found it slow since the last look.
     is_suspect: AtomicBool,
@@ -53,10 +56,12 @@ struct Replica {
 impl Reads {
     /// With the replica that is configured, if one is. It is not used before [`Reads::watch`] found it well.
     pub fn new(config: &Config, primary: MySqlPool) -> Result<Self, sqlx::Error> {
-        let replica = replica::pool(&config.database)?.map(|pool| {
+        let replica = replica::pool(&config.database)?.map(|(pool, nodes)| {
             gauges::show_pool("replica", &pool);
             Arc::new(Replica {
                 pool,
+                nodes,
+                place: AtomicUsize::new(0),
                 is_well: AtomicBool::new(false),
                 is_suspect: AtomicBool::new(false),
                 max_lag: Duration::from_millis(config.database.replica_max_lag_ms),
@@ -128,7 +133,10 @@ impl Replica {
     async fn look(&self, heartbeat: &Heartbeat) {
         let lag = match within(self.timeout, shown(&self.pool)).await {
             Ok(beat) => beat.and_then(|beat| heartbeat.lag(beat)),
-            Err(error) => return self.is_unwell(&error),
+            Err(error) => {
+                self.is_unwell(&error);
+                return self.turn_to_the_next();
+            }
         };
         if let Some(lag) = lag {
             metrics::gauge!("gream_replica_lag_seconds").set(lag.as_secs_f64());
@@ -141,6 +149,15 @@ impl Replica {
             } else {
                 tracing::warn!(?lag, "the replica lags: queries are read from the primary");
             }
+        }
+    }
+
+    /// The next look is at another one, if there is any.
+    fn turn_to_the_next(&self) {
+        let next = (self.place.load(Ordering::Relaxed) + 1) % self.nodes.len().max(1);
+        if let Some(node) = self.nodes.get(next).filter(|_| self.nodes.len() > 1) {
+            self.place.store(next, Ordering::Relaxed);
+            self.pool.set_connect_options(node.clone());
         }
     }
 

@@ -1,16 +1,19 @@
 //! The pool of a replica: like the primary's, but nothing can be written through it, and that it is read-only is as it
 //! should be.
 
-use super::{CLEAN_UP_LIMIT, MAX_LIFETIME, is_usable, options_of, session_settings, within};
+use super::{CLEAN_UP_LIMIT, MAX_LIFETIME, is_usable, listed, options_of, session_settings, within};
 use crate::config::DatabaseConfig;
-use sqlx::{Executor, MySqlPool, mysql::MySqlPoolOptions};
+use sqlx::{
+    Executor, MySqlPool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
 use std::time::Duration;
 
-/// The configured replica's pool, which connects when it is first used; `None` where none is configured.
-pub(super) fn pool(config: &DatabaseConfig) -> Result<Option<MySqlPool>, sqlx::Error> {
-    if config.replica_url.expose().is_empty() {
-        return Ok(None);
-    }
+/// The pool of the configured replicas, which connects to the first one when it is first used, and all of their addresses;
+/// `None` where none is configured.
+pub(super) fn pool(config: &DatabaseConfig) -> Result<Option<(MySqlPool, Vec<MySqlConnectOptions>)>, sqlx::Error> {
+    let nodes = listed(&config.replica_url).map(options_of).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = nodes.first().cloned() else { return Ok(None) };
     let settings = format!("{}; SET SESSION TRANSACTION READ ONLY", session_settings(config));
     let pool = MySqlPoolOptions::new()
         .max_connections(config.pool_max)
@@ -28,5 +31,5 @@ pub(super) fn pool(config: &DatabaseConfig) -> Result<Option<MySqlPool>, sqlx::E
                 within(CLEAN_UP_LIMIT, connection.execute(sqlx::raw_sql("ROLLBACK"))).await.map(|_| true)
             })
         });
-    Ok(Some(pool.connect_lazy_with(options_of(&config.replica_url)?)))
+    Ok(Some((pool.connect_lazy_with(first), nodes)))
 }

@@ -6,6 +6,7 @@
 
 mod consumer;
 mod dead_letter;
+mod nodes;
 mod page;
 mod publisher;
 mod topology;
@@ -13,6 +14,8 @@ mod wave;
 
 pub use consumer::{ConsumerError, ConsumingConnection, Delivered, Deliveries, Subscription};
 pub use dead_letter::{Failure, announce_dead_letters, header_number, header_text, trace_of};
+pub(crate) use nodes::fault;
+pub use nodes::vhost_of;
 pub use page::{InvalidPage, ManagementPage, PageError, QueueFigures, STATISTICS_AGE};
 pub use publisher::{Message, PublishError, Publisher};
 pub use topology::{DeclareError, declare};
@@ -24,12 +27,24 @@ use lapin::{
 };
 use std::time::Duration;
 
-/// A name under which the connection shows in the RabbitMQ page.
+/// Connects to the first node that answers, each within `connect_timeout_ms`. The connection shows under `name` in the
+/// RabbitMQ page.
 pub(crate) async fn connect(config: &RabbitConfig, name: &str) -> Result<Connection, lapin::Error> {
-    let url = config.url.expose();
-    let separator = if url.contains('?') { '&' } else { '?' };
+    let nodes: Vec<&str> = nodes::listed(config.url.expose()).collect();
+    let mut failure = std::io::Error::new(std::io::ErrorKind::NotFound, "rabbitmq.url names no node").into();
+    for node in nodes::in_turn(&nodes, rand::random_range(0..nodes.len().max(1))) {
+        match connect_to(node, config, name).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+async fn connect_to(node: &str, config: &RabbitConfig, name: &str) -> Result<Connection, lapin::Error> {
+    let separator = if node.contains('?') { '&' } else { '?' };
     let url =
-        format!("{url}{separator}heartbeat={}&connection_timeout={}", config.heartbeat_s, config.connect_timeout_ms);
+        format!("{node}{separator}heartbeat={}&connection_timeout={}", config.heartbeat_s, config.connect_timeout_ms);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let limit = Duration::from_millis(config.connect_timeout_ms);
     match tokio::time::timeout(limit, Connection::connect(&url, properties)).await {

@@ -49,6 +49,8 @@ pub(super) enum LaneError {
     Database(#[from] sqlx::Error),
     #[error("a dead letter could not be published: {0}")]
     DeadLetter(#[from] PublishError),
+    #[error("another node of the database takes the writes now")]
+    WriterMoved,
 }
 
 /// One life of a lane's connections.
@@ -113,7 +115,7 @@ impl Lane {
     async fn live(&self, counted: &mut Vec<CommandId>) -> Result<(), LaneError> {
         let worker = &self.worker;
         // The database first: without it nothing may be taken from a queue.
-        let mut store = Store::connect(&worker.config.database, &worker.name, self.number).await?;
+        let mut store = Store::connect(&worker.config.database, &worker.database, &worker.name, self.number).await?;
         if !counted.is_empty() {
             store.take_back_attempts(counted).await?;
             counted.clear();
@@ -141,6 +143,9 @@ impl Lane {
             while let Some(taken) = self.take(&mut life).await? {
                 self.settle(&mut life, taken).await?;
                 self.keep_to_share(&mut life).await?;
+                if !life.store.is_with(&worker.database) {
+                    return Err(LaneError::WriterMoved);
+                }
             }
             life.give_up_all().await?;
         }

@@ -51,8 +51,8 @@ impl Store {
         let mut others = Vec::new();
         for row in guards {
             let (partition, connection_id): (i16, i64) = (row.try_get(0)?, row.try_get(4)?);
-            let owner: String = row.try_get(3)?;
-            if owner != self.owner || u64::try_from(connection_id) != Ok(self.connection_id) {
+            let (owner, server): (String, String) = (row.try_get(3)?, row.try_get(5)?);
+            if owner != self.owner || u64::try_from(connection_id) != Ok(self.connection_id) || server != self.server {
                 tracing::info!(partition, previous = owner, "taking the partition over");
                 others.push(partition);
             }
@@ -61,10 +61,11 @@ impl Store {
             return Ok(false);
         }
         let ids = literal::list(others, |text, id| std::fmt::Write::write_fmt(text, format_args!("{id}")));
-        let (owner, connection_id) = (literal::Text(&self.owner).to_string(), self.connection_id);
+        let (owner, server) = (literal::Text(&self.owner).to_string(), literal::Text(&self.server).to_string());
+        let connection_id = self.connection_id;
         self.ask(format!(
-            "UPDATE partitions SET epoch = epoch + 1, owner = {owner}, connection_id = {connection_id} \
-             WHERE partition_id IN ({ids}); COMMIT"
+            "UPDATE partitions SET epoch = epoch + 1, owner = {owner}, connection_id = {connection_id}, \
+             connection_server = {server} WHERE partition_id IN ({ids}); COMMIT"
         ))
         .await?;
         metrics::counter!("gream_partition_takeovers_total").increment(1);
@@ -74,7 +75,8 @@ impl Store {
     /// After a lock wait, outside a transaction: ends the connections of whoever stands still inside one. These are the
     /// owners of `partitions`, and all connections of workers that fell silent before `silent_since`: one of their
     /// lanes may hold the balances that we need, whatever partitions it was at. (Workers that left in order are not
-    /// among them: their connections are gone, and others may have got the numbers.) What they had not committed is
+    /// among them: their connections are gone, and others may have got the numbers. Nor are connections to another node of a
+    /// cluster: locks are a node's own, and to this one the number is somebody else's.) What they had not committed is
     /// rolled back, and its messages come to somebody else; what they had, the inbox knows.
     pub(in crate::bid) async fn end_predecessors(
         &mut self,
@@ -83,9 +85,10 @@ impl Store {
     ) -> Result<(), sqlx::Error> {
         let sets = self
             .ask(format!(
-                "SELECT owner, connection_id FROM partitions WHERE partition_id IN ({}) OR EXISTS \
+                "SELECT owner, connection_id FROM partitions WHERE connection_server IN ({}, '') AND (partition_id IN ({}) OR EXISTS \
                  (SELECT 1 FROM worker_presence \
-                  WHERE worker = SUBSTRING_INDEX(owner, '{OWNER_SEPARATOR}', 1) AND seen_at_ms < {})",
+                  WHERE worker = SUBSTRING_INDEX(owner, '{OWNER_SEPARATOR}', 1) AND seen_at_ms < {}))",
+                literal::Text(&self.server),
                 ids(partitions),
                 silent_since.0
             ))
@@ -116,7 +119,7 @@ fn begin_sql(partitions: &BTreeSet<PartitionId>, commands: &[CommandId]) -> Stri
     let (partitions, commands) = (ids(partitions), literal::command_ids(commands));
     format!(
         "START TRANSACTION; \
-         SELECT partition_id, last_sequence, last_time_ms, owner, connection_id FROM partitions \
+         SELECT partition_id, last_sequence, last_time_ms, owner, connection_id, connection_server FROM partitions \
          WHERE partition_id IN ({partitions}) ORDER BY partition_id FOR UPDATE; \
          SELECT command_id, fingerprint, state, result_code, data, updated_at_ms FROM commands WHERE command_id IN ({commands}) \
          ORDER BY command_id FOR UPDATE"

@@ -18,8 +18,8 @@ mod write;
 pub(super) use write::Finished;
 
 use futures_util::TryStreamExt;
-use platform::config::DatabaseConfig;
-use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, mysql::MySqlRow};
+use platform::{config::DatabaseConfig, database::OwnConnection};
+use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, MySqlPool, mysql::MySqlRow};
 use std::time::Duration;
 
 /// Between a worker's name and its lane's number, in `partitions.owner`.
@@ -30,6 +30,10 @@ pub(super) struct Store {
     connection: MySqlConnection,
     /// The server's id of it, which a successor may `KILL`.
     connection_id: u64,
+    /// Which server that is: to any other one the id means something else.
+    server: String,
+    /// Where it was connected to.
+    node: String,
     /// This worker and lane, as in `partitions.owner`.
     owner: String,
     limit: Duration,
@@ -37,10 +41,21 @@ pub(super) struct Store {
 
 impl Store {
     /// Connects.
-    pub(super) async fn connect(config: &DatabaseConfig, worker: &str, lane: u16) -> Result<Self, sqlx::Error> {
-        let (connection, connection_id) = platform::database::connect(config).await?;
+    pub(super) async fn connect(
+        config: &DatabaseConfig,
+        pool: &MySqlPool,
+        worker: &str,
+        lane: u16,
+    ) -> Result<Self, sqlx::Error> {
+        let OwnConnection { connection, id, server, node } = platform::database::connect(config, pool).await?;
         let owner = format!("{worker}{OWNER_SEPARATOR}{lane}");
-        Ok(Self { connection, connection_id, owner, limit: Duration::from_millis(config.statement_timeout_ms) })
+        let limit = Duration::from_millis(config.statement_timeout_ms);
+        Ok(Self { connection, connection_id: id, server, node, owner, limit })
+    }
+
+    /// Whether it is with the server that takes the writes, which `pool` follows.
+    pub(super) fn is_with(&self, pool: &MySqlPool) -> bool {
+        self.node == platform::database::node_of(pool)
     }
 
     /// Keeps an idle connection alive, and notices that the database went away while there was nothing to do.
