@@ -1,12 +1,12 @@
 # The commands of this project. Settings, as variables of make or of the environment:
-#   GREAM_BASE_PORT     the first of 160 ports that the local stack uses (27600); another for another checkout
+#   GREAM_BASE_PORT     the first of 240 ports that the local stack uses (27600); another for another checkout
 #   CARGO_TARGET_DIR    where cargo builds (target)
 #   GREAM_TOOLS         where make test installs cargo's tools, make test-newest its servers (~/.cache/gream/tools)
 #   GREAM_NEWEST_TOOLS  the scripts that fetch the newest MySQL and RabbitMQ (../shared/tools)
 #   GREAM_SERVERS       own, or newest: which servers run and bench start (own)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-newest fuzz fuzz-api breaker storm rolling bench screenshot sqlx down status logs clean-data
+.PHONY: help run run-ha test test-newest fuzz fuzz-api breaker storm rolling bench screenshot sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
 export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS GREAM_NEWEST_TOOLS GREAM_SERVERS
@@ -19,6 +19,9 @@ help: ## This list.
 
 run: ## Start everything, play a market day into it, print the report; leaves it running.
 	@dev/run
+
+run-ha: ## The same market on three nodes of each server and two of each process; then break what you like.
+	@dev/run ha
 
 test: ## Formatting, lints and every test, against real servers of its own.
 	@dev/test
@@ -54,7 +57,8 @@ down: ## Stop what make run, or an interrupted make test or make bench, left run
 	@dev/down
 
 status: ## Who runs, and where.
-	@dev/stack status; servers=$$?; dev/processes status && exit $$servers
+	@dev/stack status; servers=$$?; dev/processes status || servers=1; \
+	if [ -d .gream/ha ]; then dev/ha status || servers=1; GREAM_INSTANCE=ha dev/processes status || servers=1; fi; exit $$servers
 
 logs: ## The end of every process's log.
 	@dev/processes logs

@@ -116,6 +116,6 @@ need_free_ports() { # NAME PORT...
   shift
   for port in "$@"; do
     ! listens "$port" || die "port $port ($name of '$instance') is taken by another program." \
-      "Choose another block of $((${#INSTANCES[@]} * PORTS_AN_INSTANCE)) ports, for example: GREAM_BASE_PORT=$((base + 1000)) make ..."
+      "Choose another block of $PORTS_IN_ALL ports, for example: GREAM_BASE_PORT=$((base + 1000)) make ..."
   done
 }

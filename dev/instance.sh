@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# An instance: one set of private servers (run, test, crash or bench), with a folder, ports and secrets of its own.
+# An instance: one set of private servers (run, test, crash, bench or ha), with a folder, ports and secrets of its own.
 # Sourced by dev/stack and dev/processes. Nothing here starts or stops anything.
 #
 #   .gream/NAME/base_port   the port block it was last started with
@@ -8,19 +8,20 @@
 #   .gream/NAME/pid/        who runs: see daemon.sh
 #   .gream/NAME/mysql/ rabbitmq/ redis/ pictures/   data
 #
-# Ports: GREAM_BASE_PORT (default 27600) and the 159 after it. The defaults lie below the range from which Linux takes
+# Ports: GREAM_BASE_PORT (default 27600) and the 239 after it. The defaults lie below the range from which Linux takes
 # the ports of outgoing connections (32768 and up), so that none of those can be in the way.
 #   base + 0    run     the market that `make run` starts
 #   base + 40   test    integration tests
 #   base + 80   crash   tests that kill servers
 #   base + 120  bench   the markets that `make bench` measures
+#   base + 160  ha      the market of `make run-ha`, which has 80: see dev/servers/ha.sh
 # Within an instance's 40:
 #   0 MySQL   1 AMQP   2 RabbitMQ's page   3 RabbitMQ's metrics   4 Erlang distribution   5 epmd   6 Redis
 #   7 the second MySQL, where a test wants a replica
 #   10 API   11 Toss sandbox   20–26 metrics and health of gream's own processes (dev/processes)
 
-readonly DEFAULT_BASE_PORT=27600 PORTS_AN_INSTANCE=40
-readonly INSTANCES=(run test crash bench)
+readonly DEFAULT_BASE_PORT=27600 PORTS_AN_INSTANCE=40 PORTS_IN_ALL=240
+readonly INSTANCES=(run test crash bench ha)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 me=$(id -un)
@@ -50,14 +51,14 @@ use_instance() { # NAME
   mysql_port=$first amqp_port=$((first + 1)) management_port=$((first + 2)) rabbitmq_metrics_port=$((first + 3))
   distribution_port=$((first + 4)) epmd_port=$((first + 5)) redis_port=$((first + 6))
   # shellcheck disable=SC2034 # read by dev/servers/mysql.sh and replica.sh
-  mysql_name=mysql replica_port=$((first + 7))
+  mysql_name=mysql rabbitmq_name=rabbitmq rabbitmq_node=gream redis_name=redis replica_port=$((first + 7))
   # shellcheck disable=SC2034 # read by dev/processes
   api_port=$((first + 10)) sandbox_port=$((first + 11)) first_admin_port=$((first + 20))
 }
 
 # What the caller says, else what this instance was last started with, else the default.
 chosen_base_port() {
-  local chosen=${GREAM_BASE_PORT:-} most=$((65535 - ${#INSTANCES[@]} * PORTS_AN_INSTANCE))
+  local chosen=${GREAM_BASE_PORT:-} most=$((65535 - PORTS_IN_ALL))
   if [ -z "$chosen" ] && [ -s "$home/base_port" ]; then chosen=$(<"$home/base_port"); fi
   chosen=${chosen:-$DEFAULT_BASE_PORT}
   if ! [[ $chosen =~ ^[1-9][0-9]{3,4}$ ]] || [ "$chosen" -gt "$most" ]; then

@@ -2,15 +2,23 @@
 # How gream's own processes are configured in the demo: the one table of their settings. What is not here is as in
 # platform/src/config/default.toml. Sourced after instance.sh and daemon.sh.
 
-# Every process that `make run` starts, with its arguments. The order is that in which they start.
-readonly PROCESSES=(sandbox api bid payment refund relay notifier scheduler)
+# Every process of the instance, in the order in which they start: one of each for `make run`; for `make run-ha` two of each
+# but Toss's sandbox, some roles together, as two cores allow.
+choose_processes() {
+  case $instance in
+  ha) PROCESSES=(sandbox api1 api2 bid1 bid2 money1 money2 events1 events2 scheduler1 scheduler2) ;;
+  *) PROCESSES=(sandbox api bid payment refund relay notifier scheduler) ;;
+  esac
+}
 
 arguments_of() { # PROCESS; one word a line
   case $1 in
   sandbox) printf '%s\n' sandbox --listen "127.0.0.1:$sandbox_port" --journal "$home/sandbox.jsonl" \
     --clock-file "$home/clock_offset_ms" --webhooks "http://127.0.0.1:$api_port/api/payments/toss/webhook" ;;
-  api) say api ;;
-  *) printf '%s\n' worker "$1" ;;
+  api*) say api ;;
+  money?) printf '%s\n' worker payment refund ;;
+  events?) printf '%s\n' worker relay notifier ;;
+  *) printf '%s\n' worker "${1%[12]}" ;;
   esac
 }
 
@@ -29,13 +37,11 @@ admin_password() { printf 'a1%.28s' "$(secret admin_password)"; }
 # KEY=value lines, the same for every process but its admin port: the whole crowd of a market day has one address, so
 # the limits by address are lifted. Call it with the instance's lock.
 print_settings() { # [PROCESS]
+  if [ "$instance" = ha ]; then print_clusters; else print_servers; fi
   cat <<ENV
 GREAM__MODE=demo
-GREAM__DATABASE__URL=mysql://gream:$(secret mysql_password)@127.0.0.1:$mysql_port/gream
-GREAM__RABBITMQ__URL=amqp://gream:$(secret rabbitmq_password)@127.0.0.1:$amqp_port/gream
 GREAM__MONITOR__RABBITMQ_PAGE=http://monitor:$(secret rabbitmq_monitor_password)@127.0.0.1:$management_port
-GREAM__REDIS__URL=redis://:$(secret redis_password)@127.0.0.1:$redis_port/0
-GREAM__HTTP__LISTEN=127.0.0.1:$api_port
+GREAM__HTTP__LISTEN=127.0.0.1:$(http_port_of "${1:-api}")
 GREAM__HTTP__PUBLIC_URL=http://127.0.0.1:$api_port
 GREAM__TOSS__BASE_URL=http://127.0.0.1:$sandbox_port
 GREAM__TOSS__SECRET_KEY=test_sk_$(secret toss_secret_key)
@@ -49,6 +55,37 @@ GREAM__RATE_LIMITS__LOGINS_PER_ADDRESS=1000000
 GREAM__RATE_LIMITS__SIGN_UPS_PER_ADDRESS=1000000
 ENV
   [ $# -eq 0 ] || say "GREAM__ADMIN__LISTEN=127.0.0.1:$(admin_port_of "$1")"
+}
+
+print_servers() {
+  cat <<ENV
+GREAM__DATABASE__URL=mysql://gream:$(secret mysql_password)@127.0.0.1:$mysql_port/gream
+GREAM__RABBITMQ__URL=amqp://gream:$(secret rabbitmq_password)@127.0.0.1:$amqp_port/gream
+GREAM__REDIS__URL=redis://:$(secret redis_password)@127.0.0.1:$redis_port/0
+ENV
+}
+
+# All nodes; the first one of the database's takes the writes while it is well, and the others the reads. What comes through
+# HAProxy is told apart by the address that it adds. An API that leaves says so for as long as HAProxy takes to notice.
+print_clusters() {
+  local first=$((base + 160)) login=gream:$(secret mysql_password) broker
+  broker=amqp://gream:$(secret rabbitmq_password)
+  cat <<ENV
+GREAM__DATABASE__URL=mysql://$login@127.0.0.1:$((first + 40))/gream,mysql://$login@127.0.0.1:$((first + 41))/gream,mysql://$login@127.0.0.1:$((first + 42))/gream
+GREAM__DATABASE__REPLICA_URL=mysql://$login@127.0.0.1:$((first + 41))/gream,mysql://$login@127.0.0.1:$((first + 42))/gream
+GREAM__RABBITMQ__URL=$broker@127.0.0.1:$((first + 52))/gream,$broker@127.0.0.1:$((first + 53))/gream,$broker@127.0.0.1:$((first + 54))/gream
+GREAM__REDIS__URL=redis-sentinel://:$(secret redis_password)@127.0.0.1:$((first + 66)),127.0.0.1:$((first + 67)),127.0.0.1:$((first + 68))/0#gream
+GREAM__HTTP__TRUSTED_PROXIES=127.0.0.1
+GREAM__SHUTDOWN__ANNOUNCE_MS=2000
+ENV
+}
+
+# Where an API listens: alone, at the address that clients use; else behind HAProxy, which has that one.
+http_port_of() { # PROCESS
+  case $1 in
+  api[12]) say $((base + 160 + 68 + ${1#api})) ;;
+  *) say "$api_port" ;;
+  esac
 }
 
 # For `gream load`, `gream audit` and the like beside the above: the same market, seen from outside.

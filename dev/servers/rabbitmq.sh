@@ -3,7 +3,8 @@
 #
 # Debian's /usr/sbin/rabbitmq-server switches user and folder, and /etc/rabbitmq belongs to another server: so the
 # scripts in RabbitMQ's own folder are called, with every path set. epmd, Erlang's name server, is started here
-# on a port of our own: one that the node starts itself outlives it, and nobody knows its pid.
+# on a port of our own: one that the node starts itself outlives it, and nobody knows its pid. Everything here is about the node
+# rabbitmq_node, called rabbitmq_name among our processes.
 
 rabbitmq_program() {
   local candidate
@@ -20,11 +21,11 @@ rabbitmq_program() {
 
 # The words, one a line, before any command of RabbitMQ's and Erlang's.
 rabbitmq_inside() {
-  if wants_newest; then newest_rabbitmq_chroot "$home/rabbitmq"; else echo env; fi
+  if wants_newest; then newest_rabbitmq_chroot "$home/$rabbitmq_name"; else echo env; fi
 }
 
 rabbitmq_start() {
-  local folder=$home/rabbitmq program inside
+  local folder=$home/$rabbitmq_name program inside
   program=$(rabbitmq_program)
   mkdir -p "$folder/definitions" "$folder/mnesia"
   mapfile -t inside < <(rabbitmq_inside)
@@ -32,16 +33,16 @@ rabbitmq_start() {
     spawn epmd "$folder" "${inside[@]}" epmd -port "$epmd_port" -address 127.0.0.1
   fi
   wait_ready epmd 10 listens "$epmd_port"
-  if ! is_alive rabbitmq; then
+  if ! is_alive "$rabbitmq_name"; then
     rabbitmq_write_config
     rabbitmq_spawn "${inside[@]}" "$program"
   fi
-  wait_ready rabbitmq 150 rabbitmq_ready
+  wait_ready "$rabbitmq_name" 150 rabbitmq_ready
 }
 
 # rabbitmq/rabbitmq.conf with what differs here put behind it: the last line of a key holds.
 rabbitmq_write_config() {
-  local folder=$home/rabbitmq
+  local folder=$home/$rabbitmq_name
   {
     cat "$root/rabbitmq/rabbitmq.conf"
     cat <<CONF
@@ -53,10 +54,12 @@ management.tcp.port = $management_port
 prometheus.tcp.ip = 127.0.0.1
 prometheus.tcp.port = $rabbitmq_metrics_port
 load_definitions = $folder/definitions
+$(rabbitmq_cluster)
 CONF
   } >"$folder/rabbitmq.conf"
   cp "$root/rabbitmq/enabled_plugins" "$folder/enabled_plugins"
-  cp "$root/rabbitmq/definitions.json" "$folder/definitions/topology.json"
+  # A queue that is made while its node is alone has one member for ever: those of a cluster are made when it is whole.
+  [ -n "$(rabbitmq_cluster)" ] || cp "$root/rabbitmq/definitions.json" "$folder/definitions/topology.json"
   (umask 077 && rabbitmq_users >"$folder/definitions/users.json")
 }
 
@@ -82,11 +85,11 @@ JSON
 }
 
 rabbitmq_spawn() { # ENV... PROGRAM: `env`, or words that end in it
-  local folder=$home/rabbitmq
-  spawn rabbitmq "$folder" "${@:1:$#-1}" HOME="$folder" \
+  local folder=$home/$rabbitmq_name
+  spawn "$rabbitmq_name" "$folder" "${@:1:$#-1}" HOME="$folder" \
     ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" RABBITMQ_DIST_PORT="$distribution_port" \
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
-    RABBITMQ_NODENAME=gream@localhost RABBITMQ_MNESIA_BASE="$folder/mnesia" RABBITMQ_LOG_BASE="$folder" \
+    RABBITMQ_NODENAME=$rabbitmq_node@localhost RABBITMQ_MNESIA_BASE="$folder/mnesia" RABBITMQ_LOG_BASE="$folder" \
     RABBITMQ_LOGS=- RABBITMQ_GENERATED_CONFIG_DIR="$folder/generated" RABBITMQ_CONF_ENV_FILE=/dev/null \
     RABBITMQ_CONFIG_FILE="$folder/rabbitmq.conf" RABBITMQ_CONFIG_FILES= \
     RABBITMQ_ADVANCED_CONFIG_FILE="$folder/none" RABBITMQ_ENABLED_PLUGINS_FILE="$folder/enabled_plugins" \
@@ -95,10 +98,10 @@ rabbitmq_spawn() { # ENV... PROGRAM: `env`, or words that end in it
 
 # The broker's own tool. It finds the node by the same cookie, name and name server.
 rabbitmq_ctl() { # ARGUMENT...
-  local folder=$home/rabbitmq program inside
+  local folder=$home/$rabbitmq_name program inside
   program=$(rabbitmq_program)
   mapfile -t inside < <(rabbitmq_inside)
-  "${inside[@]}" HOME="$folder" ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" RABBITMQ_NODENAME=gream@localhost \
+  "${inside[@]}" HOME="$folder" ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" RABBITMQ_NODENAME=$rabbitmq_node@localhost \
     RABBITMQ_MNESIA_BASE="$folder/mnesia" RABBITMQ_LOG_BASE="$folder" RABBITMQ_CONF_ENV_FILE=/dev/null \
     "${program%/*}/rabbitmqctl" "$@"
 }
@@ -122,6 +125,9 @@ rabbitmq_ports() {
 }
 rabbitmq_address() { printf '127.0.0.1:%s  page http://127.0.0.1:%s' "$amqp_port" "$management_port"; }
 rabbitmq_stop() {
-  end rabbitmq 60
+  end "$rabbitmq_name" 60
   end epmd 5
 }
+
+# Lines of configuration that make the node one of several. Alone here; see ha.sh.
+rabbitmq_cluster() { :; }

@@ -2,22 +2,24 @@
 # Redis: an accelerator only, so nothing of it is kept on disk. Sourced by dev/stack.
 
 redis_start() {
-  local folder=$home/redis
-  if ! is_alive redis; then
+  local folder=$home/$redis_name
+  if ! is_alive "$redis_name"; then
     mkdir -p "$folder"
     (umask 077 && cat >"$folder/redis.conf") <<CONF
 bind 127.0.0.1
 port $redis_port
 dir "$folder"
 requirepass $(secret redis_password)
+masterauth $(secret redis_password)
 save ""
 appendonly no
 maxmemory 256mb
 maxmemory-policy allkeys-lru
+$(redis_replication)
 CONF
-    spawn redis "$folder" redis-server "$folder/redis.conf"
+    spawn "$redis_name" "$folder" redis-server "$folder/redis.conf"
   fi
-  wait_ready redis 20 redis_ready
+  wait_ready "$redis_name" 20 redis_ready
 }
 
 # Asking for a password is an answer too.
@@ -32,4 +34,7 @@ redis_ready() {
 
 redis_ports() { say "$redis_port"; }
 redis_address() { printf '127.0.0.1:%s' "$redis_port"; }
-redis_stop() { end redis 10; }
+redis_stop() { end "$redis_name" 10; }
+
+# Lines of configuration for one that follows another. Alone here; see ha.sh.
+redis_replication() { :; }
