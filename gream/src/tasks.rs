@@ -5,7 +5,7 @@ use contracts::{
     PartitionCount,
     topology::{RETRY_LADDER_MS, Topology},
 };
-use platform::{Clock, Config, Secret, clock, database};
+use platform::{Clock, Config, Secret, clock, database, rabbitmq::vhost_of};
 use std::{io::IsTerminal, path::Path, process::ExitCode, time::Duration};
 
 type Failure = Box<dyn std::error::Error>;
@@ -80,7 +80,7 @@ pub async fn breaker(task: Option<&BreakerTask>) -> Result<ExitCode, Failure> {
 pub fn sources(config: &Config, compared: &AuditSources) -> Result<operator::Sources, Failure> {
     let partitions =
         PartitionCount::new(config.partitions.count).ok_or("partitions.count must be between 1 and 256")?;
-    let vhost = reqwest::Url::parse(config.rabbitmq.url.expose())?.path().trim_start_matches('/').to_owned();
+    let vhost = vhost_of(config.rabbitmq.url.expose()).ok_or("rabbitmq.url is no address")?;
     Ok(operator::Sources {
         database: database::pool(&config.database)?,
         journal: compared.journal.clone(),

@@ -16,13 +16,19 @@ const SCHEME: &str = "redis-sentinel://";
 pub(crate) async fn client(config: &RedisConfig) -> Result<Client, RedisError> {
     let url = config.url.expose();
     let Some(sentinels) = Sentinels::read(url).map_err(invalid)? else { return Client::open(url) };
-    let addresses: Vec<String> = sentinels.hosts.iter().map(|host| format!("redis://{host}/")).collect();
     let mut server = RedisConnectionInfo::default().set_db(sentinels.database);
     if let Some(password) = sentinels.password {
         server = server.set_password(password);
     }
     let server = SentinelNodeConnectionInfo::default().set_redis_connection_info(server);
-    Sentinel::build(addresses)?.async_master_for(sentinels.master, Some(&server)).await
+    // Each by itself: asked together they would be heard in the order of the list, and one that is silent holds up the rest.
+    let asked = sentinels.hosts.iter().map(|host| {
+        let (server, master) = (&server, sentinels.master);
+        Box::pin(async move {
+            Sentinel::build(vec![format!("redis://{host}/")])?.async_master_for(master, Some(server)).await
+        })
+    });
+    futures_util::future::select_ok(asked).await.map(|(client, _)| client)
 }
 
 /// Why `url` cannot be spoken to; nothing where it can.

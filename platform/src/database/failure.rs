@@ -11,12 +11,14 @@ pub enum Trouble {
     Defect,
 }
 
-/// Too many connections; shutting down; connection killed; read-only (failover); out of its quorum; and access denied
-/// or unknown database: an operator is at work, no command is to blame.
-const AWAY: [u16; 19] =
-    [1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1290, 1317, 1792, 1836, 1927, 1047, 1044, 1045, 1049, 1142, 1698];
-/// Deadlock; lock wait timeout; NOWAIT.
-const CONTENTION: [u16; 3] = [1213, LOCK_WAIT, 3572];
+/// Too many connections; shutting down; connection killed; read-only (failover); out of its quorum, or of its group while it
+/// commits; and access denied or unknown database: an operator is at work, no command is to blame.
+const AWAY: [u16; 21] = [
+    1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1180, 1290, 1317, 1792, 1836, 1927, 1047, 1044, 1045, 1049, 1142,
+    1698, 3100,
+];
+/// Deadlock (Galera's certification says this too); lock wait timeout; NOWAIT; refused by Group Replication's certification.
+const CONTENTION: [u16; 4] = [1213, LOCK_WAIT, 3572, 3101];
 /// Lock wait timeout.
 const LOCK_WAIT: u16 = 1205;
 /// Duplicate key.

@@ -101,7 +101,8 @@ pub fn pool(config: &DatabaseConfig) -> Result<MySqlPool, sqlx::Error> {
         });
     let pool = pool.connect_lazy_with(first);
     if nodes.len() > 1 {
-        tokio::spawn(nodes::watch(pool.clone(), nodes, primary_of_watch));
+        let connecting = Duration::from_millis(config.acquire_timeout_ms);
+        tokio::spawn(nodes::watch(pool.clone(), nodes, primary_of_watch, connecting));
     }
     Ok(pool)
 }
@@ -125,6 +126,7 @@ async fn clean_up(connection: &mut MySqlConnection, primary: &Primary, age: Dura
         const SQL: &str = "ROLLBACK; SELECT CAST(@@GLOBAL.read_only AS CHAR) IN ('0', 'OFF')";
         let rows = connection.fetch_all(sqlx::raw_sql(SQL)).await?;
         if !rows.first().map_or(Ok(false), |row| row.try_get(0))? {
+            tracing::warn!("the database became read-only: its connections are given up");
             primary.is_gone();
         }
     } else {

@@ -82,11 +82,17 @@ impl Choice {
     }
 }
 
-/// Looks at the nodes as long as the pool is open, and has it connect to the one that takes the writes.
-pub(super) async fn watch(pool: MySqlPool, nodes: Vec<MySqlConnectOptions>, primary: Arc<Primary>) {
+/// Looks at the nodes as long as the pool is open, and has it connect to the one that takes the writes. What was connecting
+/// meanwhile takes at most `connecting`, and goes too.
+pub(super) async fn watch(
+    pool: MySqlPool,
+    nodes: Vec<MySqlConnectOptions>,
+    primary: Arc<Primary>,
+    connecting: Duration,
+) {
     let (mut choice, began) = (Choice::of(nodes.len()), Instant::now());
     let mut looks: Vec<Look> = nodes.iter().map(Look::at).collect();
-    let mut writer = 0;
+    let (mut writer, mut changed_at) = (0, None::<Instant>);
     while !pool.is_closed() {
         let seen = futures_util::future::join_all(looks.iter_mut().map(Look::look)).await;
         let next = choice.look(&seen, began.elapsed());
@@ -96,6 +102,11 @@ pub(super) async fn watch(pool: MySqlPool, nodes: Vec<MySqlConnectOptions>, prim
             metrics::counter!("gream_database_writer_changes_total").increment(1);
             pool.set_connect_options(nodes[writer].clone());
             primary.is_gone();
+            changed_at = Some(Instant::now());
+        } else if changed_at.is_some_and(|at| at.elapsed() > connecting) {
+            // Whoever had begun to connect to the former node is connected, or has failed, by now.
+            primary.is_gone();
+            changed_at = None;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

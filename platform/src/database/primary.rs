@@ -12,6 +12,7 @@ use std::{
 /// How long a connection to a former primary may be used at most.
 const ASK_EVERY_MS: u64 = 1_000;
 
+#[derive(Debug)]
 pub(super) struct Primary {
     began: Instant,
     /// Milliseconds since `began`.
@@ -32,9 +33,8 @@ impl Primary {
             && self.ask_at.compare_exchange(due, now + ASK_EVERY_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// The server takes no writes any more.
+    /// The server takes no writes any more: whatever is connected by now is given up.
     pub(super) fn is_gone(&self) {
-        tracing::warn!("the database became read-only: its connections are given up");
         self.gone_at.store(self.now_ms(), Ordering::Relaxed);
     }
 

@@ -10,7 +10,7 @@
 //! those after it nothing: one task asks whether it is back. One slow query is nobody else's business. Doesn't: promise that what is read elsewhere is newer than
 //! `replica_max_lag_ms`, except for whoever wrote.
 
-use super::{Trouble, lag::Heartbeat, replica, trouble, within};
+use super::{Primary, Trouble, lag::Heartbeat, replica, trouble, within};
 use crate::{Shutdown, config::Config, gauges, writers::Writers};
 use contracts::UserId;
 use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
@@ -43,6 +43,8 @@ struct Replica {
     /// Those that may be read from, and which one is.
     nodes: Vec<MySqlConnectOptions>,
     place: AtomicUsize,
+    /// Which connections are to that one.
+    current: Arc<Primary>,
     is_well: AtomicBool,
     /// Somebody found it slow since the last look.
     is_suspect: AtomicBool,
@@ -56,12 +58,14 @@ struct Replica {
 impl Reads {
     /// With the replica that is configured, if one is. It is not used before [`Reads::watch`] found it well.
     pub fn new(config: &Config, primary: MySqlPool) -> Result<Self, sqlx::Error> {
-        let replica = replica::pool(&config.database)?.map(|(pool, nodes)| {
+        let current = Arc::new(Primary::new());
+        let replica = replica::pool(&config.database, current.clone())?.map(|(pool, nodes)| {
             gauges::show_pool("replica", &pool);
             Arc::new(Replica {
                 pool,
                 nodes,
                 place: AtomicUsize::new(0),
+                current,
                 is_well: AtomicBool::new(false),
                 is_suspect: AtomicBool::new(false),
                 max_lag: Duration::from_millis(config.database.replica_max_lag_ms),
@@ -158,6 +162,7 @@ impl Replica {
         if let Some(node) = self.nodes.get(next).filter(|_| self.nodes.len() > 1) {
             self.place.store(next, Ordering::Relaxed);
             self.pool.set_connect_options(node.clone());
+            self.current.is_gone();
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Doesn't: know what a queue is for. Its figures are up to [`STATISTICS_AGE`] old.
 
+use super::vhost_of;
 use crate::Secret;
 use reqwest::{Client, Url};
 use serde::Deserialize;
@@ -128,8 +129,7 @@ impl ManagementPage {
     /// # Errors
     /// When one of the addresses has another form.
     pub fn beside(address: &str, amqp_url: &str) -> Result<Self, InvalidPage> {
-        let amqp = Url::parse(amqp_url).map_err(|_| InvalidPage)?;
-        Self::at(address, amqp.path().trim_start_matches('/'))
+        Self::at(address, &vhost_of(amqp_url).ok_or(InvalidPage)?)
     }
 
     /// Every queue of the virtual host.
@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn an_address_carries_a_user_and_a_password() {
-        let page = ManagementPage::beside("http://u:p@127.0.0.1:15672", "amqp://a:b@127.0.0.1:5672/gream").unwrap();
+        let nodes = "amqp://a:b@127.0.0.1:5672/gream,amqp://a:b@127.0.0.1:5673/gream";
+        let page = ManagementPage::beside("http://u:p@127.0.0.1:15672", nodes).unwrap();
         assert_eq!((page.user.as_str(), page.vhost.as_str()), ("u", "gream"));
         assert!(!page.base_url.as_str().contains('@'));
         for wrong in ["", "http://127.0.0.1:15672", "http://u@127.0.0.1:15672"] {
