@@ -174,6 +174,7 @@ pub async fn keep_open(options: Options, pulse: Arc<Pulse>) -> Result<DayReport,
     day.assortment = opening::assortment(&day.http, &day.names).await?;
     let mut people = opening::gather(&day, options.users, options.seed).await?;
     day.pulse = Some(pulse.clone());
+    day.progress.act("open market");
     let opened = Instant::now();
     let closing = AtomicBool::new(false);
     let trading = async {
