@@ -15,7 +15,10 @@ static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 /// Log lines to standard error, as people or machines read them. A second call changes nothing.
 pub fn start_logging(config: &TelemetryConfig) {
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written (the disk is full) is lost. Told of it, the subscriber would `eprintln!`, which panics when
+    // standard error is what cannot be written: then every request that logs anything would end without an answer.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     // An error only says that logging was started already.
     drop(match config.log_format {
         LogFormat::Human => builder.try_init(),

@@ -8,7 +8,7 @@ use acceptance::{
     process::{Process, binary},
     wire::Wire,
 };
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 /// A process ends in order within its grace.
 const END: Duration = Duration::from_secs(30);
@@ -123,6 +123,18 @@ impl Fleet {
         }
         left
     }
+}
+
+/// Every panic that any process has logged.
+pub(super) fn panics(folder: &Path) -> Vec<String> {
+    let files = fs::read_dir(folder).expect("the market's folder").map(|file| file.expect("a file").path());
+    let logs = files.filter(|file| file.extension().is_some_and(|extension| extension == "log"));
+    let texts = logs.map(|log| String::from_utf8_lossy(&fs::read(log).expect("a log")).into_owned());
+    texts
+        .flat_map(|text| {
+            text.lines().filter(|line| line.contains("panicked at")).map(ToOwned::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn last_lines(log: &str) -> String {

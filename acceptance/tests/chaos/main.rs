@@ -166,6 +166,7 @@ async fn whatever_is_broken_nothing_is_lost_or_done_twice() {
         doubled_or_broken: findings.collect(),
         dead_letters: audit.figures.dead_letters.values().sum(),
         left_by_themselves,
+        panics: fleet::panics(fleet.market.folder()),
         day,
     };
     println!("{report}{audit}");

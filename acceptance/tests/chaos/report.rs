@@ -53,6 +53,8 @@ pub(super) struct ChaosReport {
     pub(super) dead_letters: u64,
     /// Processes that ended without having been killed.
     pub(super) left_by_themselves: Vec<String>,
+    /// What their logs say of panics.
+    pub(super) panics: Vec<String>,
     pub(super) day: DayReport,
 }
 
@@ -104,6 +106,7 @@ impl ChaosReport {
         ];
         objections.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
         objections.extend(self.day.broken.iter().cloned());
+        objections.extend(self.panics.iter().cloned());
         objections.extend(self.left_by_themselves.iter().map(|who| format!("ended by itself: {who}")));
         objections
     }
