@@ -4,7 +4,7 @@ use crate::{
     Failure, arrivals,
     bench::{Bench, Size},
     http::{self, Rhythm, Tokens, Wait},
-    market::{Market, PRODUCTS, Stock, VISITORS, now},
+    market::{PRODUCTS, Stock, VISITORS, now},
     mix::{self, BALANCED_DECK, HTTP_CANCELS, HTTP_DECK},
     orders::Crowd,
     patient,
@@ -78,9 +78,10 @@ impl Bench {
         for _ in 0..segments {
             let next_arrivals = arrivals::during(per_s, SEGMENT, &mut self.luck);
             sent += requests.len();
+            let (host, connections) = (self.host(), self.arguments.connections);
             let sending = std::mem::take(&mut requests);
-            let sending = http::send(&self.host(), self.arguments.connections, sending, Rhythm::At(arrivals));
-            let sending = tokio::spawn(sending_of(sending));
+            let sending =
+                tokio::spawn(async move { http::send(&host, connections, sending, Rhythm::At(arrivals)).await });
             requests = self.balanced(next_arrivals.len(), &tokens)?;
             let answers = sending.await??;
             latencies.extend(answers.latencies);
@@ -91,7 +92,8 @@ impl Bench {
             arrivals = next_arrivals;
         }
         latencies.sort_unstable();
-        let errors: usize = statuses.iter().filter(|(status, _)| **status == 429 || **status >= 500).map(|(_, n)| n).sum();
+        let errors: usize =
+            statuses.iter().filter(|(status, _)| **status == 429 || **status >= 500).map(|(_, n)| n).sum();
         println!("  sustained: {statuses:?}, {errors} errors");
         self.figures.add("sustained_capacity_per_s", full);
         self.figures.add("sustained_per_s", per_s);
@@ -128,7 +130,8 @@ impl Bench {
         let mut growing = Vec::new();
         for name in last.keys() {
             let mean = |part: &[BTreeMap<&'static str, u32>]| {
-                let held: Vec<f64> = part.iter().filter_map(|sample| sample.get(name)).map(|kib| f64::from(*kib)).collect();
+                let held: Vec<f64> =
+                    part.iter().filter_map(|sample| sample.get(name)).map(|kib| f64::from(*kib)).collect();
                 held.iter().sum::<f64>() / number(held.len().max(1)) / 1024.0
             };
             let (before, after) = (mean(&samples[third..2 * third]), mean(&samples[2 * third..]));
