@@ -249,7 +249,8 @@ async fn persist(day: &Day, request: &Request, tokens: &Tokens) -> Result<Answer
             }
         }
         let pause = match &answer {
-            Ok(answer) if answer.http == 503 => {
+            // 429: the others' turn. Whoever logs in too often has no key, and is told so.
+            Ok(answer) if answer.http == 503 || answer.http == 429 && request.key.is_some() => {
                 day.record.count(|tally| &mut tally.not_accepted);
                 answer.retry_after.unwrap_or(RESEND_PAUSE)
             }

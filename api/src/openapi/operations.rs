@@ -36,7 +36,7 @@ pub(super) struct Operation {
 /// A database that is away, a limit that is reached, a defect: possible everywhere.
 const ALWAYS: &[ResultCode] = &[Unexpected, NotAccepted];
 const LOGIN: &[ResultCode] = &[InvalidToken, LoginRequired, AccessTokenExpired, RefreshTokenExpired];
-const COMMAND: &[ResultCode] = &[InvalidInput, KeyReused, CommandDiscarded];
+const COMMAND: &[ResultCode] = &[InvalidInput, KeyReused, CommandDiscarded, TooManyRequests];
 /// Of operations that take fields in the address.
 const FIELDS: &[ResultCode] = &[InvalidInput];
 const JSON: &[ResultCode] = &[InvalidInput, BodyTooLarge, UnsupportedMediaType];

@@ -125,7 +125,14 @@ section!(MarketConfig {
     fee_per_mille: u32,
     sign_up_gift: i64,
 });
-section!(CommandsConfig { instant_valid_ms: i64, bid_valid_ms: i64, accepted_at_skew_ms: i64, vanished_after_ms: u64 });
+section!(CommandsConfig {
+    instant_valid_ms: i64,
+    bid_valid_ms: i64,
+    accepted_at_skew_ms: i64,
+    vanished_after_ms: u64,
+    max_unresolved: usize,
+    max_unresolved_per_user: usize,
+});
 section!(BidWorkerConfig {
     lanes: u16,
     batch_max: usize,
