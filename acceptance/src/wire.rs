@@ -1,8 +1,7 @@
 //! A wire between a process and one of its servers, which a test may cut, unplug, hold, slow down, lose, or whose answers
 //! it may lose.
 //!
-//! Of our own, because no crate is one that is kept up: noxious, the only server of toxiproxy's kind, rests since 2023, and a
-//! test would drive it by HTTP.
+//! Of our own: the one crate that could do it, noxious, has rested since April 2021, and toxiproxy is a server of its own, in Go.
 
 use reqwest::Url;
 use std::{
