@@ -6,7 +6,7 @@
 #   GREAM_SERVERS       own, or newest: which servers run and bench start (own)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run run-ha test test-newest fuzz fuzz-api breaker storm rolling bench screenshot sqlx down status logs clean-data
+.PHONY: help run run-ha test test-newest fuzz fuzz-api breaker storm chaos rolling bench load screenshot sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
 export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS GREAM_NEWEST_TOOLS GREAM_SERVERS
@@ -41,11 +41,17 @@ breaker: ## Two minutes without Toss under load (GREAM_OUTAGE_SECONDS): what bid
 storm: ## 10,000 charges and refunds while Toss fails at random and workers are killed (GREAM_STORM_SEED).
 	@dev/storm
 
+chaos: ## An hour of load while a nemesis kills and cuts whatever there is (GREAM_CHAOS_SECONDS, GREAM_CHAOS_SEED).
+	@dev/chaos
+
 rolling: ## Replace every process by this version while a market day goes on (GREAM_ROLLING_FROM: the commit before).
 	@dev/rolling
 
 bench: ## How fast it is, beside a bare loop on the same servers: table, chart and .gream/bench.json.
 	@dev/bench
+
+load: ## 10,000 requests at once, then half an hour at 80 % of what it can (GREAM_LOAD_CLIENTS, GREAM_LOAD_SECONDS).
+	@dev/load
 
 screenshot: ## Pictures of the operators' page at work, into docs/.
 	@dev/screenshot

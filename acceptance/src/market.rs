@@ -32,6 +32,11 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 impl Market {
     /// Database and vhost, and nothing running yet.
     pub async fn new(test: &str) -> Self {
+        Self::with_ladder(test, LADDER_MS).await
+    }
+
+    /// The same with another retry ladder.
+    pub async fn with_ladder(test: &str, ladder_ms: &str) -> Self {
         let servers = Servers::from_environment();
         servers.mend().await;
         let unique =
@@ -46,9 +51,10 @@ impl Market {
         }
         server.close().await;
         let partitions = PartitionCount::new(PARTITIONS).expect("a valid count");
-        let broker = Broker::create(&servers, &database_name, partitions, &ladder()).await;
+        let broker = Broker::create(&servers, &database_name, partitions, &steps(ladder_ms)).await;
         let folder = tempfile::tempdir().expect("a folder");
-        let environment = environment(&servers, &database_name, &broker, folder.path());
+        let mut environment = environment(&servers, &database_name, &broker, folder.path());
+        environment.insert("GREAM__PAYMENT_WORKER__LADDER_MS".to_owned(), ladder_ms.to_owned());
         let clock = Clock::movable(folder.path().join("clock"));
         let database =
             MySqlPool::connect(&format!("{}/{database_name}", servers.database_url)).await.expect("the database");
@@ -62,7 +68,7 @@ impl Market {
 
     /// What the processes declare.
     pub fn topology(&self) -> Topology {
-        Topology::new(self.partitions, &ladder())
+        Topology::new(self.partitions, &steps(&self.environment["GREAM__PAYMENT_WORKER__LADDER_MS"]))
     }
 
     /// Processes that are started from now on reach the server of this variable by the returned wire.
@@ -289,8 +295,8 @@ impl Market {
     }
 }
 
-fn ladder() -> Vec<u32> {
-    LADDER_MS.split(',').map(|step| step.parse().expect("a number")).collect()
+fn steps(ladder_ms: &str) -> Vec<u32> {
+    ladder_ms.split(',').map(|step| step.parse().expect("a number")).collect()
 }
 
 fn environment(servers: &Servers, name: &str, broker: &Broker, folder: &Path) -> BTreeMap<String, String> {
@@ -311,7 +317,6 @@ fn environment(servers: &Servers, name: &str, broker: &Broker, folder: &Path) ->
         ("GREAM__TOSS__SECRET_KEY", "test_sk_acceptance".to_owned()),
         ("GREAM__PICTURES__FOLDER", path("pictures")),
         ("GREAM__CLOCK__OFFSET_FILE", path("clock")),
-        ("GREAM__PAYMENT_WORKER__LADDER_MS", LADDER_MS.to_owned()),
         ("GREAM__TELEMETRY__LOG_FORMAT", "json".to_owned()),
         ("GREAM__MARKET__SIGN_UP_GIFT", "100000".to_owned()),
         // All of a test's visitors have one address.

@@ -1,4 +1,7 @@
-//! A wire between a process and one of its servers, which a test may cut, unplug, hold, slow down, or lose.
+//! A wire between a process and one of its servers, which a test may cut, unplug, hold, slow down, lose, or whose answers
+//! it may lose.
+//!
+//! Of our own: the one crate that could do it, noxious, has rested since April 2021, and toxiproxy is a server of its own, in Go.
 
 use reqwest::Url;
 use std::{
@@ -33,6 +36,8 @@ enum Weather {
     Fair,
     Slow(Duration),
     Held,
+    /// What is asked arrives, and no answer does.
+    Mute,
     Unplugged,
 }
 
@@ -41,6 +46,7 @@ enum Weather {
 pub struct Wire {
     state: watch::Sender<State>,
     accepted: Arc<AtomicU32>,
+    answers_lost: Arc<AtomicU32>,
     open: Arc<()>,
     task: AbortHandle,
 }
@@ -54,10 +60,12 @@ impl Wire {
         url.set_port(Some(listener.local_addr().expect("its address").port())).expect("a URL with a host");
         let state = watch::Sender::new(State { weather: Weather::Fair, closed: 0, lost: 0 });
         let accepted = Arc::new(AtomicU32::new(0));
+        let answers_lost = Arc::new(AtomicU32::new(0));
         let open = Arc::new(());
-        let run = run(listener, server, state.subscribe(), accepted.clone(), open.clone());
+        let counts = (accepted.clone(), answers_lost.clone());
+        let run = run(listener, server, state.subscribe(), counts, open.clone());
         let task = tokio::spawn(run).abort_handle();
-        (Self { state, accepted, open, task }, url.into())
+        (Self { state, accepted, answers_lost, open, task }, url.into())
     }
 
     /// How many connections it was asked for so far.
@@ -68,6 +76,17 @@ impl Wire {
     /// How many connections it carries, lost ones among them.
     pub fn open(&self) -> usize {
         Arc::strong_count(&self.open) - 2
+    }
+
+    /// How many pieces of answers were lost so far.
+    pub fn answers_lost(&self) -> u32 {
+        self.answers_lost.load(Ordering::Relaxed)
+    }
+
+    /// From now on what is asked arrives, and is carried out, but no answer comes back. When it is mended, what there was is
+    /// closed: nobody will ever hear of it.
+    pub fn lose_answers(&self) {
+        self.state.send_modify(|state| state.weather = Weather::Mute);
     }
 
     /// Closes every connection. New ones are carried.
@@ -98,7 +117,13 @@ impl Wire {
 
     /// As at the beginning; what was held arrives, what was lost stays so.
     pub fn mend(&self) {
-        self.state.send_modify(|state| state.weather = Weather::Fair);
+        let accepted = self.accepted();
+        self.state.send_modify(|state| {
+            if state.weather == Weather::Mute {
+                state.closed = accepted;
+            }
+            state.weather = Weather::Fair;
+        });
     }
 }
 
@@ -112,7 +137,7 @@ async fn run(
     listener: TcpListener,
     server: String,
     state: watch::Receiver<State>,
-    accepted: Arc<AtomicU32>,
+    (accepted, answers_lost): (Arc<AtomicU32>, Arc<AtomicU32>),
     open: Arc<()>,
 ) {
     // Dropped with this task, and with it every connection.
@@ -120,7 +145,8 @@ async fn run(
     loop {
         let (client, _) = listener.accept().await.expect("a connection");
         let number = accepted.fetch_add(1, Ordering::Relaxed);
-        let (carried, open) = (connection(client, server.clone(), number, state.clone()), open.clone());
+        let carried = connection(client, server.clone(), number, state.clone(), answers_lost.clone());
+        let open = open.clone();
         connections.spawn(async move {
             carried.await;
             drop(open);
@@ -130,7 +156,13 @@ async fn run(
 }
 
 /// One connection; it ends when either side ends it, or the state says so.
-async fn connection(client: TcpStream, server: String, number: u32, mut state: watch::Receiver<State>) {
+async fn connection(
+    client: TcpStream,
+    server: String,
+    number: u32,
+    mut state: watch::Receiver<State>,
+    answers_lost: Arc<AtomicU32>,
+) {
     if state.borrow().weather == Weather::Unplugged {
         return;
     }
@@ -141,20 +173,32 @@ async fn connection(client: TcpStream, server: String, number: u32, mut state: w
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let (out, back) = (state.clone(), state.clone());
     tokio::select! {
-        () = carry(from_client, to_server, number, out) => (),
-        () = carry(from_server, to_client, number, back) => (),
+        () = carry(from_client, to_server, number, out, None) => (),
+        () = carry(from_server, to_client, number, back, Some(&answers_lost)) => (),
         _ = state.wait_for(|state| number < state.closed || state.weather == Weather::Unplugged) => (),
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, number: u32, mut state: watch::Receiver<State>) {
+/// `losing` counts the answers that are lost; what is asked is not.
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    number: u32,
+    mut state: watch::Receiver<State>,
+    losing: Option<&AtomicU32>,
+) {
     let mut buffer = vec![0; 65_536];
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer).await else { return };
         let carries = |state: &State| state.weather != Weather::Held && number >= state.lost;
         let Ok(weather) = state.wait_for(carries).await.map(|state| state.weather) else { return };
-        if let Weather::Slow(by) = weather {
-            tokio::time::sleep(by).await;
+        match (weather, losing) {
+            (Weather::Slow(by), _) => tokio::time::sleep(by).await,
+            (Weather::Mute, Some(lost)) => {
+                lost.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            _ => {}
         }
         if to.write_all(&buffer[..length]).await.is_err() {
             return;

@@ -3,7 +3,7 @@
 use crate::{
     Dependencies, ServeError,
     auth::{passwords::Passwords, sessions::Sessions, tokens::Tokens},
-    commands::{fair_share::FairShare, vanished::Accepted, waiters::Waiters},
+    commands::{vanished::Accepted, waiters::Waiters},
     envelope::Failure,
     notifications::{self, hub::Hub},
     pictures::Intake,
@@ -60,7 +60,6 @@ pub(crate) struct Api {
     pub(crate) products: KnownProducts,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) accepted: Accepted,
-    pub(crate) fair_share: FairShare,
     pub(crate) uploads: Places,
     pub(crate) intake: Intake,
     /// Open streams of notifications.
@@ -88,7 +87,6 @@ impl Api {
             products: KnownProducts::new(),
             waiters: Arc::new(Waiters::new(config.http.max_in_flight)),
             accepted: Accepted::default(),
-            fair_share: FairShare::new(config.commands.user_per_s, config.commands.user_burst),
             uploads: Places::new(MAX_UPLOADS, MAX_UPLOADS_OF_A_USER),
             reads: Reads::new(&config, database.clone())?,
             intake: Intake::new(&config.pictures),

@@ -23,6 +23,7 @@ mod coupons;
 mod envelope;
 mod history;
 mod layers;
+mod line;
 mod notifications;
 mod openapi;
 pub mod operator_page;

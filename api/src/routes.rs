@@ -8,7 +8,9 @@ use crate::{
     context::Shared,
     coupons,
     envelope::Failure,
-    history, layers, notifications, openapi, payments, payouts, pictures,
+    history, layers,
+    line::{self, Line},
+    notifications, openapi, payments, payouts, pictures,
     products::{likes, list, market, prices, stream as product_stream},
     refunds,
     request::upload::MAX_BYTES_BESIDE_FILE,
@@ -32,6 +34,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(crate) fn router(api: Shared) -> Router {
     let config = api.config.clone();
     let places = Arc::new(Semaphore::new(config.http.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)));
+    let line = Arc::new(Line::new(config.http.max_in_flight));
     let upload_limit = config.pictures.max_bytes + MAX_BYTES_BESIDE_FILE;
     let (routes, described) = described(config.http.json_body_limit_bytes, upload_limit).split_for_parts();
     routes
@@ -47,6 +50,7 @@ pub(crate) fn router(api: Shared) -> Router {
                 .layer(layers::cors(&config.http))
                 .layer(layers::compress())
                 .layer(from_fn(layers::hear_out))
+                .layer(from_fn_with_state(line, line::form))
                 .layer(from_fn_with_state(places, layers::bound))
                 .layer(from_fn_with_state(api.clone(), layers::time_out))
                 .layer(CatchPanicLayer::custom(layers::panicked))

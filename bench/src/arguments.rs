@@ -27,6 +27,12 @@ pub(crate) struct Arguments {
     /// Seconds of a run at half load.
     #[arg(long, default_value_t = 8)]
     pub(crate) latency_seconds: usize,
+    /// Clients of a burst.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) burst: usize,
+    /// Seconds of a sustained load.
+    #[arg(long, default_value_t = 1_800)]
+    pub(crate) sustained_seconds: usize,
     /// No round begins that would probably end later than so many minutes after the beginning.
     #[arg(long, default_value_t = 19)]
     pub(crate) minutes: u64,
@@ -83,9 +89,18 @@ pub(crate) enum Scenario {
     Standing,
     /// Reads over HTTP with 10³, 10⁵ and 10⁶ open bids and trades.
     Reads,
+    /// Everybody at once, on a connection each. Only if it is asked for.
+    Burst,
+    /// Long, at four fifths of what is possible. Only if it is asked for.
+    Sustained,
 }
 
 impl Arguments {
+    /// Whether nothing but `make load` is measured: no yardstick goes with that.
+    pub(crate) fn is_load(&self) -> bool {
+        !self.only.is_empty() && self.only.iter().all(|one| matches!(one, Scenario::Burst | Scenario::Sustained))
+    }
+
     pub(crate) fn wants(&self, scenario: Scenario) -> bool {
         self.only.is_empty() || self.only.contains(&scenario)
     }

@@ -139,6 +139,12 @@ impl Fleet {
         self.peaks.clone()
     }
 
+    /// What each role holds now, in KiB.
+    pub(crate) fn memory_now(&self) -> BTreeMap<&'static str, u32> {
+        let found = |(role, child): (&Role, &Child)| Some((role.name(), machine::memory(child.id()?).ok()?.now_kib));
+        self.running.iter().filter_map(found).collect()
+    }
+
     fn look_at_memory(&mut self) {
         for (role, child) in &self.running {
             let Some(Ok(found)) = child.id().map(machine::memory) else { continue };

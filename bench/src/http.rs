@@ -65,6 +65,16 @@ pub(crate) fn requests(asks: Vec<Ask>, host: &str, tokens: &Tokens, wait: Wait) 
         .collect()
 }
 
+/// The same requests, each with an `Idempotency-Key` of its own: they may be sent again.
+pub(crate) fn keyed(requests: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let keyed = |(n, request): (usize, Vec<u8>)| {
+        let Some(line) = request.windows(2).position(|two| two == b"\r\n") else { return request };
+        let key = format!("\r\nIdempotency-Key: burst-{n}");
+        [&request[..line], key.as_bytes(), &request[line..]].concat()
+    };
+    requests.into_iter().enumerate().map(keyed).collect()
+}
+
 /// Request line, type of the body, body.
 fn parts(command: &Command, number: u64) -> Result<(String, String, Vec<u8>), Failure> {
     let json_type = "Content-Type: application/json\r\n".to_owned();

@@ -1,4 +1,5 @@
-//! `make bench`: how fast the shipped binary is, beside a bare loop on the same servers.
+//! `make bench`: how fast the shipped binary is, beside a bare loop on the same servers; and `make load`: how it bears much at
+//! once, and much for long.
 //!
 //! ```text
 //! markets ─► rounds, each scenario once a round ─► audit ─► table, chart, .gream/bench.json
@@ -16,11 +17,13 @@ mod chart;
 mod figures;
 mod fleet;
 mod http;
+mod load;
 mod machine;
 mod market;
 mod meter;
 mod mix;
 mod orders;
+mod patient;
 mod reads;
 mod report;
 mod runs;
@@ -97,6 +100,12 @@ async fn run_rounds(bench: &mut Bench, began: Instant) -> Result<usize, Failure>
         run_queue(bench).await?;
         run_http(bench).await?;
         run_sizes(bench).await?;
+        if bench.arguments.only.contains(&Scenario::Burst) {
+            bench.burst().await?;
+        }
+        if bench.arguments.only.contains(&Scenario::Sustained) {
+            bench.sustained().await?;
+        }
     }
     Ok(bench.arguments.rounds)
 }

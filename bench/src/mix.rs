@@ -54,6 +54,10 @@ pub(crate) const HTTP_DECK: [(Act, usize); 5] =
 /// Cancels in each deck for HTTP.
 pub(crate) const HTTP_CANCELS: usize = 5;
 
+/// Over HTTP, for long: the same without what is kept and cancelled, so that nothing must be in stock for it.
+pub(crate) const BALANCED_DECK: [(Act, usize); 4] =
+    [(Act::Rest(Sell), 1), (Act::Offer(Sell), 1), (Act::Cross(Buy), 1), (Act::Take(Sell), 1)];
+
 /// `count` acts, each with its product: every product has decks of its own, so that it places what it takes; the
 /// products take turns in an order that is shuffled anew each time.
 pub(crate) fn acts(

@@ -97,6 +97,11 @@ fn comparable(figures: &Figures) -> bool {
 /// Prints the tables; writes JSON, and the chart beside it.
 pub(crate) fn write(bench: &Bench, mut facts: Vec<(&'static str, Value)>) -> Result<(), Failure> {
     let (figures, out) = (&bench.figures, &bench.arguments.out);
+    if bench.arguments.is_load() {
+        std::fs::write(out, format!("{:#}\n", figures.to_json(&facts)))?;
+        println!("\n{}", out.display());
+        return Ok(());
+    }
     facts.push(("comparable", comparable(figures).into()));
     println!();
     for (name, value) in &facts {

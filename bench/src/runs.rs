@@ -117,7 +117,7 @@ impl Bench {
     }
 
     /// Starts the API and everybody behind it.
-    async fn open_doors(&mut self, market: &Market) -> Result<(), Failure> {
+    pub(crate) async fn open_doors(&mut self, market: &Market) -> Result<(), Failure> {
         self.fleet.start(Role::Api, &market.url).await?;
         self.start_workers(&market.url).await?;
         tokio::time::sleep(SETTLING).await;
@@ -149,7 +149,7 @@ impl Bench {
         refuse_strays("warm-up", &answers, |status| status == 202 || outcome(status))
     }
 
-    async fn send(&self, requests: Vec<Vec<u8>>, rhythm: Rhythm) -> Result<Answers, Failure> {
+    pub(crate) async fn send(&self, requests: Vec<Vec<u8>>, rhythm: Rhythm) -> Result<Answers, Failure> {
         http::send(&self.host(), self.arguments.connections, requests, rhythm).await
     }
 

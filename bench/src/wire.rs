@@ -2,6 +2,7 @@
 //! its status and body. The load shares two cores with what it measures.
 
 use crate::Failure;
+use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -17,6 +18,7 @@ pub(crate) struct Wire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
     pub(crate) body: &'a [u8],
 }
 
@@ -24,6 +26,7 @@ pub(crate) struct Answer<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
     status: u16,
+    retry_after: Option<Duration>,
     body_at: usize,
     length: usize,
 }
@@ -50,7 +53,8 @@ impl Wire {
                     return Err("the server ended the connection within an answer".into());
                 }
             }
-            return Ok(Answer { status: head.status, body: &self.received[head.body_at..end] });
+            let Head { status, retry_after, .. } = head;
+            return Ok(Answer { status, retry_after, body: &self.received[head.body_at..end] });
         }
     }
 }
@@ -67,12 +71,13 @@ fn head(received: &[u8]) -> Result<Option<Head>, Failure> {
     let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(&received[..end])?;
     let status = text.get(9..12).ok_or("no status")?.parse()?;
-    let length = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse())
-    });
-    let length = length.ok_or("an answer without a length")??;
-    Ok(Some(Head { status, body_at: end + 4, length }))
+    let field = |wanted: &str| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    let length = field("content-length").ok_or("an answer without a length")?.parse()?;
+    let retry_after = field("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+    Ok(Some(Head { status, retry_after, body_at: end + 4, length }))
 }
 
 #[cfg(test)]
@@ -82,8 +87,13 @@ mod tests {
     #[test]
     fn an_answer_is_its_status_and_its_length() {
         let bytes = b"HTTP/1.1 202 Accepted\r\ncontent-type: x\r\nContent-Length: 5\r\n\r\nhello";
-        assert_eq!(head(bytes).unwrap(), Some(Head { status: 202, body_at: bytes.len() - 5, length: 5 }));
+        assert_eq!(
+            head(bytes).unwrap(),
+            Some(Head { status: 202, retry_after: None, body_at: bytes.len() - 5, length: 5 })
+        );
         assert_eq!(head(&bytes[..30]).unwrap(), None);
+        let later = head(b"HTTP/1.1 503 No\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n").unwrap().unwrap();
+        assert_eq!((later.status, later.retry_after), (503, Some(Duration::from_secs(2))));
         assert!(head(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
     }
 }

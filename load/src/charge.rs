@@ -9,6 +9,11 @@ use crate::{
 };
 use contracts::{Kind, ResultCode};
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How often a payer opens a window that does not answer.
+const WINDOW_TRIES: u32 = 20;
+const WINDOW_PAUSE: Duration = Duration::from_millis(250);
 
 /// What goes wrong at Toss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,12 +89,19 @@ impl Person {
         answer.data["paymentOrderId"].as_str().map(ToOwned::to_owned)
     }
 
+    /// While somebody breaks things on purpose, Toss's window may be gone too: a payer tries a few times, then gives up.
     async fn play_toss(&mut self, day: &Day, request: &Request) -> Option<Value> {
-        match day.sandbox.plain(request).await {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                day.record.broken(format!("the Toss sandbox: {error}"));
-                None
+        let mut tries = if day.pulse.is_some() { WINDOW_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match day.sandbox.plain(request).await {
+                Ok(answer) => return Some(answer),
+                Err(_) if tries > 0 => tokio::time::sleep(WINDOW_PAUSE).await,
+                Err(_) if day.pulse.is_some() => return None,
+                Err(error) => {
+                    day.record.broken(format!("the Toss sandbox: {error}"));
+                    return None;
+                }
             }
         }
     }

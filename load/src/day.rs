@@ -2,9 +2,10 @@
 
 use crate::{
     clock_file::ClockFile, http::Http, journal::Journal, names::Names, plan::Assortment, progress::Progress,
-    record::Record,
+    pulse::Pulse, record::Record,
 };
 use contracts::client_journal::Line;
+use std::sync::Arc;
 
 /// One market day.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Day {
     pub(crate) progress: Progress,
     /// Clients that act at once.
     pub(crate) concurrency: usize,
+    /// Set while somebody breaks things on purpose.
+    pub(crate) pulse: Option<Arc<Pulse>>,
 }
 
 impl Day {

@@ -24,12 +24,14 @@ mod person;
 pub mod picture;
 mod plan;
 mod progress;
+mod pulse;
 mod record;
 mod report;
 mod session;
 
 pub use acts::night::Night;
 pub use by_hand::{ByHand, ByHandError, charge};
+pub use pulse::{Beat, Pulse};
 pub use report::{CLIENT_KINDS, DayReport, KindFigures, MIN_OF_KIND, MIN_OF_REFUSAL, REFUSALS, REFUSALS_IN_TIME};
 pub use session::Login;
 
@@ -54,7 +56,10 @@ use session::Session;
 use std::{
     io,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -152,7 +157,48 @@ pub async fn play(options: Options) -> Result<DayReport, LoadError> {
         nights.push(night::pass(&day, clock, &mut people, LONG_NIGHT, Ends::All).await?);
     }
     day.progress.finish();
-    let frame = Frame {
+    let frame = Frame { nights, ..frame(&day, &options, turnover, began, open, accepted_open) };
+    Ok(DayReport::new(frame, day.record.snapshot()))
+}
+
+/// Opens a market and keeps it open until `pulse` is closed, whatever is done to the system meanwhile: no night, and nothing
+/// that is provoked. Clients know that there is trouble: a picture that cannot be stored is sent again, and so is what
+/// Toss's window does not answer. `options.commands` and its clock are not looked at.
+///
+/// # Errors
+/// When the market cannot be opened.
+pub async fn keep_open(options: Options, pulse: Arc<Pulse>) -> Result<DayReport, LoadError> {
+    let began = Instant::now();
+    let (mut day, mut administrator) = begin(&options).await?;
+    opening::list_products(&day, &mut administrator, options.products).await?;
+    day.assortment = opening::assortment(&day.http, &day.names).await?;
+    let mut people = opening::gather(&day, options.users, options.seed).await?;
+    day.pulse = Some(pulse.clone());
+    day.progress.act("open market");
+    let opened = Instant::now();
+    let closing = AtomicBool::new(false);
+    let trading = async {
+        trading::trade(&day, &mut people, || !pulse.is_closing()).await;
+        closing.store(true, Ordering::Release);
+    };
+    join(trading, approving::approve(&day, &mut administrator, &closing)).await;
+    let open = opened.elapsed();
+    let turnover = closing::count(&day, &mut people).await;
+    let accepted_open = day.record.accepted();
+    let frame = frame(&day, &options, turnover, began, open, accepted_open);
+    // It is no whole day: nothing has to come so often.
+    Ok(DayReport { too_few: Vec::new(), ..DayReport::new(frame, day.record.snapshot()) })
+}
+
+fn frame(
+    day: &Day,
+    options: &Options,
+    turnover: closing::Turnover,
+    began: Instant,
+    open: Duration,
+    accepted_open: u64,
+) -> Frame {
+    Frame {
         run: day.names.tag().to_owned(),
         seed: options.seed,
         users: options.users,
@@ -162,10 +208,9 @@ pub async fn play(options: Options) -> Result<DayReport, LoadError> {
         took: began.elapsed(),
         open,
         accepted_open,
-        nights,
+        nights: Vec::new(),
         clock_moved: day.clock.is_some(),
-    };
-    Ok(DayReport::new(frame, day.record.snapshot()))
+    }
 }
 
 fn since_1970() -> Duration {
@@ -188,6 +233,7 @@ async fn begin(options: &Options) -> Result<(Day, Session), LoadError> {
         journal,
         progress: Progress::towards(options.commands),
         concurrency: options.concurrency.max(1),
+        pulse: None,
     };
     let administrator = Session::open(&day, options.administrator.clone())
         .await
@@ -199,7 +245,7 @@ async fn begin(options: &Options) -> Result<(Day, Session), LoadError> {
 async fn open_market(day: &Day, administrator: &mut Session, people: &mut [Person], goal: u64) {
     let closing = AtomicBool::new(false);
     let trading = async {
-        trading::trade(day, people, goal).await;
+        trading::until(day, people, goal).await;
         closing.store(true, Ordering::Release);
     };
     join(trading, approving::approve(day, administrator, &closing)).await;

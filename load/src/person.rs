@@ -194,7 +194,12 @@ impl Person {
             Manner::Twins => self.session.twins(day, kind, &request).await,
             _ => self.session.command(day, kind, &request).await,
         };
-        day.record.expect(kind.as_str(), ended.code, usual(kind));
+        // Whoever sent no key cannot send it again, and was told the truth.
+        let was_disk_full =
+            day.pulse.is_some() && manner == Manner::Plain && ended.is_refused(ResultCode::UploadFailed);
+        if !was_disk_full {
+            day.record.expect(kind.as_str(), ended.code, usual(kind));
+        }
         if !ended.state.is_final() {
             return ended;
         }

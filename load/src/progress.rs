@@ -72,6 +72,11 @@ impl Progress {
 
     fn line(&self) {
         let act = self.act.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        eprintln!("market day: {act}: {}/{} commands", self.position.load(Ordering::Relaxed), self.goal);
+        let position = self.position.load(Ordering::Relaxed);
+        match self.goal {
+            // It is not known how many there will be.
+            0 => eprintln!("market day: {act}: {position} commands"),
+            goal => eprintln!("market day: {act}: {position}/{goal} commands"),
+        }
     }
 }

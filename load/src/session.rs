@@ -123,7 +123,11 @@ impl Session {
     /// Sends a command, journals what is said about it, and follows it to its end.
     pub(crate) async fn command(&mut self, day: &Day, kind: Kind, request: &Request) -> Ended {
         let began = Instant::now();
+        let number = day.pulse.as_ref().map(|pulse| pulse.begins());
         let ended = self.told(day, kind, request).await;
+        if let (Some(pulse), Some(number)) = (&day.pulse, number) {
+            pulse.ends(number, ended.state == CommandState::Done);
+        }
         if ended.id.is_some() {
             day.record.command(kind, ended.state, ended.code, began.elapsed());
         } else {
@@ -237,10 +241,23 @@ async fn persist(day: &Day, request: &Request, tokens: &Tokens) -> Result<Answer
     let began = Instant::now();
     loop {
         let answer = day.http.send(request, tokens).await;
+        if let Some(pulse) = &day.pulse {
+            match &answer {
+                Ok(answer) if answer.http >= 500 => pulse.not_now(),
+                Ok(_) => {}
+                Err(_) => pulse.unanswered(),
+            }
+        }
         let pause = match &answer {
-            Ok(answer) if answer.http == 503 => {
+            // 429: the others' turn. Whoever logs in too often has no key, and is told so.
+            Ok(answer) if answer.http == 503 || answer.http == 429 && request.key.is_some() => {
                 day.record.count(|tally| &mut tally.not_accepted);
                 answer.retry_after.unwrap_or(RESEND_PAUSE)
+            }
+            // The disk is full, and will not be for ever.
+            Ok(answer) if day.pulse.is_some() && answer.code == ResultCode::UploadFailed.code() => {
+                day.record.refused(answer.code);
+                RESEND_PAUSE
             }
             Ok(_) => return answer,
             Err(_) => {

@@ -42,7 +42,9 @@ type Filtered = Layered<EnvFilter, Registry>;
 fn subscribe(config: &TelemetryConfig, traces: Option<Box<dyn Layer<Filtered> + Send + Sync>>) {
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter).with(traces);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // A line that cannot be written (the disk is full) is lost. Told of it, the subscriber would `eprintln!`, which panics when
+    // standard error is what cannot be written: then every request that logs anything would end without an answer.
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     // An error only says that logging was started already.
     drop(match config.log_format {
         LogFormat::Human => registry.with(lines).try_init(),

@@ -232,37 +232,3 @@ async fn a_picture_waits_a_bounded_time_for_its_turn_and_nobody_else_waits_with_
     );
     market.audit_holds().await;
 }
-
-#[tokio::test]
-async fn one_users_flood_is_refused_while_others_commands_and_reads_go_on() {
-    let mut market = Market::new("api_flood").await;
-    market.set("GREAM__COMMANDS__USER_PER_S", 1);
-    market.set("GREAM__COMMANDS__USER_BURST", 10);
-    // No worker runs: whatever is accepted waits, and nothing is taken off anybody's share.
-    let (_api, visitor) = start_api(&market).await;
-    let (alice, robert) = (visitor.join("alice").await, visitor.join("robert").await);
-    market.product(1).await;
-    let send_one = async |who: &Visitor| {
-        send(who.request("POST", "/api/buy/1").header("Prefer", "respond-async").json(&json!({"price": 1_000}))).await
-    };
-    let began = Instant::now();
-    let answers = futures_util::future::join_all((0..60).map(|_| send_one(&alice))).await;
-    let most = 10 + began.elapsed().as_secs() + 1;
-    let (accepted, refused): (Vec<Answer>, Vec<Answer>) = answers.into_iter().partition(|answer| answer.status == 202);
-    assert!((10..=most).contains(&(accepted.len() as u64)), "{} accepted, at most {most}", accepted.len());
-    for answer in &refused {
-        answer.refused(429, 5009);
-        let wait: u64 = answer.header("retry-after").parse().unwrap();
-        assert!((1..=2).contains(&wait), "{wait}");
-    }
-    send_one(&robert).await.refused(202, 0);
-    visitor.get("/api/products").await.ok();
-    alice.get("/api/users/points").await.ok();
-    // She is served again as soon as she was told.
-    eventually("her next place", || async { (send_one(&alice).await.status == 202).then_some(()) }).await;
-    let queue = bid_queue(market.partitions.of_product(ProductId(1)));
-    becomes("what was refused is on no queue", u32::try_from(accepted.len()).unwrap() + 2, || {
-        market.broker.depth(&queue)
-    })
-    .await;
-}

@@ -5,6 +5,7 @@
 mod attempts;
 mod consuming;
 mod database;
+mod intake;
 mod order;
 mod publishing;
 mod silence;

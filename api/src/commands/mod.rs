@@ -1,15 +1,15 @@
-//! The way of a command through the API: identify, keep to the user's share, register for the outcome, publish, wait, answer.
+//! The way of a command through the API: identify, admit, register for the outcome, publish, wait, answer.
 //!
 //! ```text
-//! submit ──► share ──► register ──► publish ──► wait ──► outcome ──────────► 200, or the code's status
-//!              │ too fast  │ full       │ not confirmed       │ none in time
+//! submit ──► admit ──► register ──► publish ──► wait ──► outcome ──────────► 200, or the code's status
+//!              │ behind    │ full       │ not confirmed       │ none in time
 //!              ▼           ▼            ▼                     ▼
-//!             429         503          503            look once ─► 202 and where to ask
+//!          503, 429       503          503            look once ─► 202 and where to ask
 //! ```
 
 pub(crate) mod address;
 mod answer;
-pub(crate) mod fair_share;
+mod backlog;
 pub(crate) mod lookup;
 pub(crate) mod poll;
 pub(crate) mod status;
@@ -26,6 +26,7 @@ use axum::{
     http::request::Parts,
     response::{IntoResponse, Response},
 };
+use backlog::{Full, Limits};
 use contracts::{
     Command, CommandId, CommandState, Envelope, Fingerprint, Kind, Outcome, UnixMs, UserId,
     dead_letter::HEADER_ORIGIN,
@@ -75,17 +76,15 @@ impl Api {
         let valid_until = self.valid_for_ms(kind).map(|ms| ask.at.plus_ms(ms));
         let envelope = Envelope::new(id, ask.user, ask.at, valid_until, ask.command);
 
-        self.fair_share.take(envelope.user).map_err(|pause| {
-            metrics::counter!("gream_rate_limited_total", "what" => "command").increment(1);
-            Failure::too_many(pause)
-        })?;
+        self.admit(&envelope, &routing_key)?;
         // Every log line from here on names it.
         tracing::Span::current().record("command", tracing::field::display(id));
         let wait = self.wait(wishes, kind);
         self.reads.note_write(envelope.user, wait).await;
         let waiter = if wait.is_zero() { None } else { Some(self.register(id)?) };
-        self.publish(&envelope, &routing_key, waiter.is_some()).await?;
-        self.note_accepted(&envelope, &routing_key);
+        // Its outcome is told also where nobody waits: what was heard of need not be looked up, nor counted as under way.
+        self.publish(&envelope, &routing_key, true).await?;
+        count_accepted(kind);
         tracing::debug!(command = %id, %kind, "accepted");
 
         // From here on there is a command, and every answer names it.
@@ -99,15 +98,11 @@ impl Api {
         let at = self.clock.now();
         let routing_key = routing_key(&command, self.partitions).ok_or(contracts::ResultCode::Unexpected)?;
         let envelope = Envelope::new(id, UserId::SYSTEM, at, None, command);
-        self.publish(&envelope, &routing_key, false).await?;
-        self.note_accepted(&envelope, &routing_key);
-        Ok(())
-    }
-
-    fn note_accepted(&self, envelope: &Envelope, routing_key: &str) {
         let kind = envelope.command.kind();
-        metrics::counter!("gream_commands_accepted_total", "kind" => kind.as_str()).increment(1);
-        self.accepted.note(envelope.id, Role::of(kind), routing_key, self.clock.now());
+        self.accepted.note(id, (Role::of(kind), UserId::SYSTEM), &routing_key, at);
+        self.publish(&envelope, &routing_key, false).await?;
+        count_accepted(kind);
+        Ok(())
     }
 
     async fn answer(&self, envelope: &Envelope, waiter: Option<Waiter>, wait: Duration) -> Result<Response, Failure> {
@@ -169,9 +164,25 @@ impl Api {
         tokio::select! { () = tokio::time::sleep(wait) => (), () = stopping => () }
     }
 
+    /// Refuses what would only wait behind too much else; see [`backlog`].
+    fn admit(&self, envelope: &Envelope, routing_key: &str) -> Result<(), Failure> {
+        let commands = &self.config.commands;
+        let limits = Limits { of_role: commands.max_unresolved, of_user: commands.max_unresolved_per_user };
+        let whose = (Role::of(envelope.command.kind()), envelope.user);
+        self.accepted.admit(envelope.id, whose, routing_key, self.clock.now(), limits).map_err(|full| {
+            let (reason, failure) = match full {
+                Full::Pipeline => ("pipeline_behind", Failure::not_accepted(envelope.id)),
+                Full::User => ("users_share", Failure::too_many(Duration::ZERO)),
+            };
+            metrics::counter!("gream_commands_refused_total", "reason" => reason).increment(1);
+            failure
+        })
+    }
+
     fn register(&self, id: CommandId) -> Result<Waiter, Failure> {
         self.waiters.register(id).ok_or_else(|| {
             metrics::counter!("gream_commands_refused_total", "reason" => "waiters_full").increment(1);
+            self.accepted.is_not_accepted(id);
             Failure::not_accepted(id)
         })
     }
@@ -190,6 +201,7 @@ impl Api {
             message.with_header(HEADER_ORIGIN, &origin(routing_key)).in_trace(TraceContext::current().as_ref());
         self.publisher.publish(message).await.map_err(|error| {
             let reason = reason(&error);
+            self.accepted.is_not_accepted(envelope.id);
             metrics::counter!("gream_commands_refused_total", "reason" => reason).increment(1);
             tracing::warn!(command = %envelope.id, %error, "not accepted: the client is told 503");
             Failure::not_accepted(envelope.id)
@@ -251,6 +263,10 @@ impl Wishes {
         rand::rng().fill_bytes(&mut random);
         CommandId::fresh(at, random)
     }
+}
+
+fn count_accepted(kind: Kind) {
+    metrics::counter!("gream_commands_accepted_total", "kind" => kind.as_str()).increment(1);
 }
 
 fn reason(error: &PublishError) -> &'static str {

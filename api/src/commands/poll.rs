@@ -39,6 +39,7 @@ async fn look_up(api: &Shared, all: bool) {
             metrics::counter!("gream_outcomes_looked_up_total").increment(found);
         }
         for outcome in outcomes {
+            api.accepted.heard(outcome.id);
             api.waiters.deliver(&outcome);
         }
     }

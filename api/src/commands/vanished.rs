@@ -13,9 +13,12 @@
 //! Promises: bounded; quiet while a queue stands still, however long. Doesn't: know what other instances, or this one in a
 //! former life, accepted; bring anything back. docs/runbook/GreamCommandVanished.md says what to do.
 
-use super::lookup;
+use super::{
+    backlog::{Backlog, Full, Limits},
+    lookup,
+};
 use crate::context::Shared;
-use contracts::{CommandId, UnixMs, topology::Role};
+use contracts::{CommandId, UnixMs, UserId, topology::Role};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -27,14 +30,19 @@ const MAX_REMEMBERED: usize = 100_000;
 /// Of those, asked for in one look; and in one statement.
 const MAX_PER_LOOK: usize = 5_000;
 const MAX_IDS: usize = 500;
+/// For the market's own commands.
+const NO_LIMITS: Limits = Limits { of_role: usize::MAX, of_user: usize::MAX };
 /// Looks within `commands.vanished_after_ms`.
 const LOOKS: u64 = 10;
+/// Between two looks while half of `commands.max_unresolved` is under way.
+const LOOK_SOON: Duration = Duration::from_secs(1);
 /// Two commands that are published so shortly after another may be on their queue the other way round.
 const MAY_OVERTAKE_MS: i64 = 2_000;
 
 #[derive(Debug)]
 struct Remembered {
     role: Role,
+    user: UserId,
     queue: String,
     at: UnixMs,
     passed_since: Option<UnixMs>,
@@ -45,9 +53,16 @@ struct Book {
     remembered: HashMap<CommandId, Remembered>,
     /// When the youngest command that was met on a queue had been accepted.
     reached: HashMap<String, UnixMs>,
+    backlog: Backlog,
 }
 
 impl Book {
+    fn forgets(&mut self, id: CommandId) -> Option<Remembered> {
+        let one = self.remembered.remove(&id)?;
+        self.backlog.drops(one.role, one.user);
+        Some(one)
+    }
+
     fn reaches(&mut self, queue: String, at: UnixMs) {
         let reached = self.reached.entry(queue).or_insert(at);
         *reached = at.max(*reached);
@@ -68,21 +83,50 @@ struct Vanished {
 }
 
 impl Accepted {
-    /// The broker has confirmed it. Of one that is repeated the first counts.
-    pub(crate) fn note(&self, id: CommandId, role: Role, queue: &str, at: UnixMs) {
+    /// It is being sent: before the broker confirms it, for its outcome may be faster. Of one that is repeated the first counts.
+    pub(crate) fn note(&self, id: CommandId, (role, user): (Role, UserId), queue: &str, at: UnixMs) {
+        let _never = self.admit(id, (role, user), queue, at, NO_LIMITS);
+    }
+
+    /// The same, unless so many are under way already that it would only wait.
+    pub(crate) fn admit(
+        &self,
+        id: CommandId,
+        (role, user): (Role, UserId),
+        queue: &str,
+        at: UnixMs,
+        limits: Limits,
+    ) -> Result<(), Full> {
         let mut book = self.book();
+        // One that is under way may always be asked for again.
+        if book.remembered.contains_key(&id) {
+            return Ok(());
+        }
+        book.backlog.admits(role, user, limits)?;
         if book.remembered.len() >= MAX_REMEMBERED {
             metrics::counter!("gream_commands_unwatched_total").increment(1);
-            return;
+            return Ok(());
         }
-        let one = || Remembered { role, queue: queue.to_owned(), at, passed_since: None };
-        book.remembered.entry(id).or_insert_with(one);
+        book.backlog.adds(role, user);
+        book.remembered.insert(id, Remembered { role, user, queue: queue.to_owned(), at, passed_since: None });
+        Ok(())
+    }
+
+    /// The broker has not confirmed it: its client was not told that it is accepted.
+    pub(crate) fn is_not_accepted(&self, id: CommandId) {
+        self.book().forgets(id);
+    }
+
+    /// Whether of some role so many are under way.
+    fn is_behind(&self, many: usize) -> bool {
+        let book = self.book();
+        [Role::Bid, Role::Payment, Role::Refund].iter().any(|role| book.backlog.of_role(*role) >= many)
     }
 
     /// Its outcome was heard, so a worker has just met it.
     pub(crate) fn heard(&self, id: CommandId) {
         let mut book = self.book();
-        if let Some(Remembered { queue, at, .. }) = book.remembered.remove(&id) {
+        if let Some(Remembered { queue, at, .. }) = book.forgets(id) {
             book.reaches(queue, at);
         }
     }
@@ -90,7 +134,7 @@ impl Accepted {
     /// It has a row, written for what was accepted at `at`: perhaps long before this one, which only repeats it.
     fn found(&self, id: CommandId, at: UnixMs) {
         let mut book = self.book();
-        if let Some(Remembered { queue, .. }) = book.remembered.remove(&id) {
+        if let Some(Remembered { queue, .. }) = book.forgets(id) {
             book.reaches(queue, at);
         }
     }
@@ -105,7 +149,7 @@ impl Accepted {
     /// Those of `without_row` that were passed at least `after_ms` ago. They are forgotten.
     fn vanished(&self, without_row: &[CommandId], now: UnixMs, after_ms: i64) -> Vec<Vanished> {
         let mut book = self.book();
-        let Book { remembered, reached } = &mut *book;
+        let Book { remembered, reached, .. } = &mut *book;
         let mut vanished = Vec::new();
         for id in without_row {
             let Some(one) = remembered.get_mut(id) else { continue };
@@ -115,7 +159,7 @@ impl Accepted {
             }
         }
         let told = vanished.into_iter().filter_map(|id| {
-            remembered.remove(&id).map(|Remembered { role, queue, at, .. }| Vanished { id, role, queue, at })
+            book.forgets(id).map(|Remembered { role, queue, at, .. }| Vanished { id, role, queue, at })
         });
         told.collect()
     }
@@ -133,6 +177,9 @@ pub(crate) async fn run(api: Shared) {
     let after_ms = api.config.commands.vanished_after_ms;
     let every = Duration::from_millis(after_ms / LOOKS);
     loop {
+        // Outcomes may be lost on the way: then only a look tells that a command has ended, and nobody is refused for that.
+        let every =
+            if api.accepted.is_behind(api.config.commands.max_unresolved / 2) { LOOK_SOON.min(every) } else { every };
         tokio::time::sleep(every).await;
         // A failure is logged where it is made; the next look asks again.
         if let Ok(without_row) = without_row(&api, every).await {
@@ -176,7 +223,7 @@ mod tests {
     fn accepted(each: &[(&str, &str, i64)]) -> Accepted {
         let accepted = Accepted::default();
         for (name, queue, at) in each {
-            accepted.note(id(name), Role::Bid, queue, UnixMs(*at));
+            accepted.note(id(name), (Role::Bid, UserId(1)), queue, UnixMs(*at));
         }
         accepted
     }
@@ -226,7 +273,7 @@ mod tests {
     fn no_more_are_remembered_than_may_be() {
         let accepted = Accepted::default();
         for n in 0..=MAX_REMEMBERED {
-            accepted.note(id(&n.to_string()), Role::Bid, "bid.00", UnixMs(0));
+            accepted.note(id(&n.to_string()), (Role::Bid, UserId(1)), "bid.00", UnixMs(0));
         }
         assert_eq!(accepted.book().remembered.len(), MAX_REMEMBERED);
         assert_eq!(accepted.silent(UnixMs(1)).len(), MAX_PER_LOOK);

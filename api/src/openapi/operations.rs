@@ -36,7 +36,7 @@ pub(super) struct Operation {
 /// A database that is away, a limit that is reached, a defect: possible everywhere.
 const ALWAYS: &[ResultCode] = &[Unexpected, NotAccepted];
 const LOGIN: &[ResultCode] = &[InvalidToken, LoginRequired, AccessTokenExpired, RefreshTokenExpired];
-/// One user sends too many; see `commands.user_per_s`.
+/// One user has too many under way: see `commands.max_unresolved_per_user`.
 const COMMAND: &[ResultCode] = &[InvalidInput, KeyReused, CommandDiscarded, TooManyRequests];
 /// Of operations that take fields in the address.
 const FIELDS: &[ResultCode] = &[InvalidInput];

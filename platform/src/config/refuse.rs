@@ -9,6 +9,8 @@ use crate::{
 use contracts::PartitionCount;
 
 /// Connections beside the lanes' own: presence, readiness, one to spare.
+/// Less than what an API remembers (`MAX_REMEMBERED` in api/src/commands/vanished.rs).
+const MOST_UNRESOLVED: usize = 90_000;
 const POOL_MARGIN: u32 = 3;
 /// Well below what brokers allow on one connection (2047 by default).
 const MOST_PUBLISH_CHANNELS: usize = 256;
@@ -65,10 +67,6 @@ fn of_audit(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
     refuse(
         scheduler.audit_slice_ms > config.database.statement_timeout_ms / 2,
         "scheduler.audit_slice_ms is more than half of database.statement_timeout_ms: slices would be cut off before they end",
-    );
-    refuse(
-        config.commands.user_per_s > 0 && config.commands.user_burst == 0,
-        "commands.user_burst is 0: nobody could send a command; set it to what a user may send at once (250)",
     );
     refuse(
         config.commands.vanished_after_ms < LEAST_VANISHED_AFTER_MS,
@@ -143,6 +141,16 @@ fn dangerous(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
 }
 
 fn contradictory(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
+    let commands = &config.commands;
+    refuse(
+        commands.max_unresolved_per_user == 0
+            || commands.max_unresolved_per_user > commands.max_unresolved
+            || commands.max_unresolved > MOST_UNRESOLVED,
+        &format!(
+            "commands.max_unresolved_per_user must be between 1 and max_unresolved, and that at most {MOST_UNRESOLVED}: more would \
+             not be remembered, and so not be counted"
+        ),
+    );
     refuse(PartitionCount::new(config.partitions.count).is_none(), "partitions.count must be between 1 and 256");
     let worker = &config.bid_worker;
     refuse(worker.lanes == 0, "bid_worker.lanes is 0: no command would be carried out; use 1 or more");

@@ -130,8 +130,8 @@ section!(CommandsConfig {
     bid_valid_ms: i64,
     accepted_at_skew_ms: i64,
     vanished_after_ms: u64,
-    user_per_s: u32,
-    user_burst: u32,
+    max_unresolved: usize,
+    max_unresolved_per_user: usize,
 });
 section!(BidWorkerConfig {
     lanes: u16,
