@@ -53,7 +53,7 @@ impl Market {
         let partitions = PartitionCount::new(PARTITIONS).expect("a valid count");
         let broker = Broker::create(&servers, &database_name, partitions, &steps(ladder_ms)).await;
         let folder = tempfile::tempdir().expect("a folder");
-        let mut environment = environment(&servers, &database_name, &broker, folder.path());
+        let mut environment = environment(&servers, &database_name, folder.path());
         environment.insert("GREAM__PAYMENT_WORKER__LADDER_MS".to_owned(), ladder_ms.to_owned());
         let clock = Clock::movable(folder.path().join("clock"));
         let database =
@@ -299,12 +299,18 @@ fn steps(ladder_ms: &str) -> Vec<u32> {
     ladder_ms.split(',').map(|step| step.parse().expect("a number")).collect()
 }
 
-fn environment(servers: &Servers, name: &str, broker: &Broker, folder: &Path) -> BTreeMap<String, String> {
+/// The database or virtual host of this name on every node, as a list.
+fn behind(nodes: &[String], name: &str) -> String {
+    nodes.iter().map(|node| format!("{node}/{name}")).collect::<Vec<_>>().join(",")
+}
+
+fn environment(servers: &Servers, name: &str, folder: &Path) -> BTreeMap<String, String> {
     let path = |file: &str| folder.join(file).to_str().expect("a UTF-8 path").to_owned();
     let pairs = [
         ("GREAM__MODE", "test".to_owned()),
-        ("GREAM__DATABASE__URL", format!("{}/{name}", servers.database_url)),
-        ("GREAM__RABBITMQ__URL", broker.url().to_owned()),
+        ("GREAM__DATABASE__URL", behind(&servers.database_nodes, name)),
+        ("GREAM__DATABASE__REPLICA_URL", behind(&servers.database_nodes[1..], name)),
+        ("GREAM__RABBITMQ__URL", behind(&servers.rabbitmq_nodes, name)),
         ("GREAM__REDIS__URL", servers.redis_url.clone()),
         ("GREAM__MONITOR__RABBITMQ_PAGE", servers.rabbitmq_http.clone()),
         ("GREAM__PARTITIONS__COUNT", PARTITIONS.to_string()),

@@ -3,6 +3,9 @@
 use sqlx::{Connection, MySqlConnection};
 use std::{path::PathBuf, process::Command};
 
+/// The name of the stack of several nodes.
+const CLUSTERS: &str = "ha";
+
 /// The servers of one local stack.
 #[derive(Clone, Debug)]
 pub struct Servers {
@@ -14,6 +17,9 @@ pub struct Servers {
     pub rabbitmq_http: String,
     /// `redis://…`
     pub redis_url: String,
+    /// Every node of the database, the first one that of `database_url`; of the broker likewise.
+    pub database_nodes: Vec<String>,
+    pub rabbitmq_nodes: Vec<String>,
     /// The stack's name for `dev/stack`, where a test may kill its servers.
     pub stack: Option<String>,
 }
@@ -26,13 +32,23 @@ impl Servers {
             std::env::var(name)
                 .unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`, or see dev/test"))
         };
+        let nodes = |list: &str, one: &str| -> Vec<String> {
+            std::env::var(list).unwrap_or_else(|_| variable(one)).split(',').map(ToOwned::to_owned).collect()
+        };
         Self {
+            database_nodes: nodes("GREAM_TEST_DATABASE_NODES", "GREAM_TEST_DATABASE_URL"),
+            rabbitmq_nodes: nodes("GREAM_TEST_RABBITMQ_NODES", "GREAM_TEST_RABBITMQ_URL"),
             database_url: variable("GREAM_TEST_DATABASE_URL"),
             rabbitmq_url: variable("GREAM_TEST_RABBITMQ_URL"),
             rabbitmq_http: variable("GREAM_TEST_RABBITMQ_HTTP"),
             redis_url: variable("GREAM_TEST_REDIS_URL"),
             stack: std::env::var("GREAM_TEST_STACK").ok(),
         }
+    }
+
+    /// Whether there are several of each, which `dev/ha` runs.
+    pub fn are_clusters(&self) -> bool {
+        self.stack.as_deref() == Some(CLUSTERS)
     }
 
     /// Starts whatever an earlier test has left broken, in a stack that tests may break.
@@ -74,12 +90,15 @@ impl Servers {
     }
 
     async fn dev_stack(&self, arguments: &[&str]) {
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let script = if self.are_clusters() { "dev/ha" } else { "dev/stack" };
+        // There is only one of that.
+        let arguments = arguments.iter().filter(|argument| **argument != CLUSTERS);
+        let arguments: Vec<String> = arguments.map(|argument| (*argument).to_owned()).collect();
         let done = tokio::task::spawn_blocking(move || {
-            let output = Command::new(root().join("dev/stack")).args(&arguments).output().expect("dev/stack runs");
+            let output = Command::new(root().join(script)).args(&arguments).output().expect("the script runs");
             assert!(
                 output.status.success(),
-                "dev/stack {arguments:?}: {}{}",
+                "{script} {arguments:?}: {}{}",
                 String::from_utf8_lossy(&output.stdout),
                 String::from_utf8_lossy(&output.stderr)
             );

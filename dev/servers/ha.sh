@@ -97,7 +97,7 @@ galera_users() {
   say 'CREATE DATABASE IF NOT EXISTS gream CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;'
   local user password databases
   # Installed without a password, root is there already.
-  for user in gream:mysql_password:'gream.*' root:mysql_root_password:'*.*'; do
+  for user in gream:mysql_password:'`gream%`.*' root:mysql_root_password:'*.*'; do
     IFS=: read -r user password databases <<<"$user"
     say "CREATE USER IF NOT EXISTS $user@'127.0.0.1';"
     say "ALTER USER $user@'127.0.0.1' IDENTIFIED BY '$(secret "$password")';"

@@ -3,7 +3,7 @@
 
 use crate::plan::{Link, Victim};
 use acceptance::{
-    Market,
+    Market, Servers,
     balancer::{Balancer, Place},
     process::{Process, binary},
     wire::Wire,
@@ -53,6 +53,11 @@ impl Post {
     }
 }
 
+/// To a cluster there are many ways, and no wire for them.
+pub(super) fn can_be_cut(link: Link, servers: &Servers) -> bool {
+    link == Link::Toss || !servers.are_clusters()
+}
+
 /// All of it.
 pub(super) struct Fleet {
     pub(super) market: Market,
@@ -74,7 +79,9 @@ impl Fleet {
             (Link::Redis, "GREAM__REDIS__URL"),
             (Link::Toss, "GREAM__TOSS__BASE_URL"),
         ] {
-            wires.insert(link, market.wire(key).await);
+            if can_be_cut(link, &market.servers) {
+                wires.insert(link, market.wire(key).await);
+            }
         }
         let journal = market.folder().join("sandbox.jsonl");
         let journal = journal.to_str().expect("a UTF-8 path").to_owned();

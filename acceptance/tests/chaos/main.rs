@@ -110,6 +110,7 @@ async fn nemesis(fleet: &mut Fleet, pulse: &Pulse, seed: u64) -> (Vec<Blow>, Vec
     within(RECOVERY_LIMIT, "the market is open", async || (pulse.beat().done > 20).then_some(())).await;
     let (began, length) = (Instant::now(), wanted("GREAM_CHAOS_SECONDS").map(Duration::from_secs));
     let strikes: Box<dyn Iterator<Item = Strike>> = match length {
+        Some(_) if fleet.market.servers.are_clusters() => Box::new(Plan::of(seed, plan::faults_of_clusters())),
         Some(_) => Box::new(Plan::new(seed)),
         None => Box::new(Plan::new(seed).short().into_iter()),
     };
@@ -154,7 +155,7 @@ async fn whatever_is_broken_nothing_is_lost_or_done_twice() {
     let findings =
         audit.broken().flat_map(|check| check.findings.listed.iter().map(|f| format!("{}: {f}", check.name)));
     let report = ChaosReport {
-        servers: "one of each server",
+        servers: if fleet.market.servers.are_clusters() { "nodes of clusters" } else { "one of each server" },
         seed,
         seconds,
         faults: blows.len() as u64,

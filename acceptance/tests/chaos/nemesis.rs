@@ -4,7 +4,7 @@ use crate::{
     fleet::Fleet,
     plan::{Fault, Link, Strike, Victim},
 };
-use acceptance::{process::Process, wire::Wire};
+use acceptance::{Servers, process::Process, wire::Wire};
 use std::{process::Command, time::Duration};
 
 /// What a slow network adds to each piece.
@@ -13,13 +13,15 @@ const SLOW: Duration = Duration::from_millis(60);
 const MEMORY_AS_SHIPPED: &str = "0.4";
 const DISK_AS_SHIPPED: &str = "1GB";
 
-fn server(victim: Victim) -> &'static str {
-    match victim {
-        Victim::MySql => "mysql",
-        Victim::RabbitMq => "rabbitmq",
-        Victim::Redis => "redis",
+/// Its name for the stack; of a cluster, that of one of the nodes.
+fn server(servers: &Servers, victim: Victim, which: usize) -> String {
+    let (name, nodes) = match victim {
+        Victim::MySql => ("mysql", 3),
+        Victim::RabbitMq => ("rabbitmq", 3),
+        Victim::Redis => ("redis", 2),
         _ => unreachable!("{victim:?} is a process of ours"),
-    }
+    };
+    if servers.are_clusters() { format!("{name}{}", 1 + which % nodes) } else { name.to_owned() }
 }
 
 /// The most that a process may write into any file.
@@ -38,12 +40,14 @@ impl Fleet {
     pub(super) async fn suffers(&mut self, strike: Strike) -> u32 {
         let Strike { fault, which, lasts, .. } = strike;
         let lost_before = self.answers_lost();
+        let servers = self.market.servers.clone();
+        let server = |victim| server(&servers, victim, which);
         match fault {
-            Fault::Kill(victim) if victim.is_server() => self.market.servers.signal(server(victim), "KILL").await,
+            Fault::Kill(victim) if victim.is_server() => servers.signal(&server(victim), "KILL").await,
             Fault::Kill(victim) => self.post(victim, which).process.kill(),
-            Fault::Freeze(victim) if victim.is_server() => self.market.servers.signal(server(victim), "STOP").await,
+            Fault::Freeze(victim) if victim.is_server() => servers.signal(&server(victim), "STOP").await,
             Fault::Freeze(victim) => self.post(victim, which).process.signal("STOP"),
-            Fault::Restart(victim) if victim.is_server() => self.market.servers.shut_down(server(victim)).await,
+            Fault::Restart(victim) if victim.is_server() => servers.shut_down(&server(victim)).await,
             Fault::Restart(victim) => self.post(victim, which).leaves().await,
             Fault::Cut(link) => self.wire(link).cut(),
             Fault::Unplug(link) => self.wire(link).unplug(),
@@ -66,7 +70,8 @@ impl Fleet {
         match fault {
             Fault::Kill(victim) | Fault::Freeze(victim) | Fault::Restart(victim) if victim.is_server() => {
                 // `start` wakes up what stands still.
-                self.market.servers.start(server(victim)).await;
+                let servers = &self.market.servers;
+                servers.start(&server(servers, victim, which)).await;
             }
             Fault::Kill(victim) | Fault::Restart(victim) => {
                 let Self { market, posts, .. } = self;

@@ -158,6 +158,18 @@ pub(super) fn every_fault() -> Vec<Fault> {
     of_victims.chain(of_links).chain([Fault::MemoryAlarm, Fault::DiskAlarm, Fault::FullDisk]).collect()
 }
 
+/// What can go wrong with several nodes of each server: links to a cluster are not cut, and its alarms are not raised.
+pub(super) fn faults_of_clusters() -> Vec<Fault> {
+    let is_theirs = |fault: &Fault| match fault {
+        Fault::Cut(link) | Fault::Unplug(link) | Fault::Hold(link) | Fault::Slow(link) | Fault::LoseAnswers(link) => {
+            *link == Link::Toss
+        }
+        Fault::MemoryAlarm | Fault::DiskAlarm => false,
+        _ => true,
+    };
+    every_fault().into_iter().filter(is_theirs).collect()
+}
+
 /// One blow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Strike {
@@ -173,13 +185,20 @@ pub(super) struct Strike {
 /// An endless row of blows.
 pub(super) struct Plan {
     random: StdRng,
+    /// What comes in each round.
+    faults: Vec<Fault>,
     /// What is left of this round.
     bag: Vec<Fault>,
 }
 
 impl Plan {
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: StdRng::seed_from_u64(seed), bag: Vec::new() }
+        Self::of(seed, every_fault())
+    }
+
+    /// With these faults only, at least one.
+    pub(super) fn of(seed: u64, faults: Vec<Fault>) -> Self {
+        Self { random: StdRng::seed_from_u64(seed), faults, bag: Vec::new() }
     }
 
     fn strike(&mut self, fault: Fault) -> Strike {
@@ -213,7 +232,7 @@ impl Iterator for Plan {
 
     fn next(&mut self) -> Option<Strike> {
         if self.bag.is_empty() {
-            self.bag = every_fault().into_iter().flat_map(|fault| vec![fault; fault.weight()]).collect();
+            self.bag = self.faults.iter().flat_map(|fault| vec![*fault; fault.weight()]).collect();
             self.bag.shuffle(&mut self.random);
         }
         let fault = self.bag.pop()?;
