@@ -6,7 +6,7 @@
 #   GREAM_SERVERS       own, or newest: which servers run and bench start (own)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run run-ha test test-newest fuzz fuzz-api breaker storm chaos rolling bench load screenshot sqlx down status logs clean-data
+.PHONY: help run run-ha test test-newest fuzz fuzz-api breaker storm chaos rolling blue-green bench load screenshot sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
 export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS GREAM_NEWEST_TOOLS GREAM_SERVERS
@@ -46,6 +46,9 @@ chaos: ## An hour of load while a nemesis kills and cuts whatever there is (GREA
 
 rolling: ## Replace every process by this version while a market day goes on (GREAM_ROLLING_FROM: the commit before).
 	@dev/rolling
+
+blue-green: ## The same by a whole second set of processes, which takes over from the first.
+	@dev/rolling blue-green
 
 bench: ## How fast it is, beside a bare loop on the same servers: table, chart and .gream/bench.json.
 	@dev/bench

@@ -1,5 +1,6 @@
-//! Every process is replaced by its next version, one after the other, while a market day goes on: no request fails, and
-//! no command becomes a dead letter. `make rolling` begins with the version before; `make test` replaces like by like.
+//! Every process is replaced by its next version while a market day goes on, one after the other or a whole set at once: no
+//! request fails, and no command becomes a dead letter. `make rolling` and `make blue-green` begin with the version before;
+//! `make test` replaces like by like.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use acceptance::{
@@ -59,6 +60,43 @@ impl Post {
     }
 }
 
+/// How one version takes the other's place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Order {
+    /// One process after the other.
+    Rolling,
+    /// A second set beside the first, workers first; then the first one leaves.
+    BlueGreen,
+}
+
+/// A second set of the same posts, at other addresses, takes over from the first, and so on, back and forth.
+async fn swap(
+    market: &Market,
+    [blue, green]: [&[Post]; 2],
+    mut running: Vec<Process>,
+    balancer: &Balancer,
+    over: &AtomicBool,
+) -> u32 {
+    let announced = [("GREAM__SHUTDOWN__ANNOUNCE_MS", ANNOUNCE_MS.to_string())];
+    let (mut replaced, mut sets) = (0, [blue, green]);
+    while replaced == 0 || !over.load(Ordering::Relaxed) {
+        sets.swap(0, 1);
+        let mut next = Vec::new();
+        for post in sets[0] {
+            let more: &[_] = if post.arguments == ["api"] { &announced } else { &[] };
+            next.push(post.takes(market, &binary(), more).await);
+        }
+        balancer.knows(4).await;
+        for (post, process) in sets[1].iter().zip(&mut running) {
+            assert_eq!(process.terminate(END).await, Some(0), "{:?} ends in order", post.arguments);
+            replaced += 1;
+        }
+        balancer.knows(2).await;
+        running = next;
+    }
+    replaced
+}
+
 /// Replaces each process, over and over, until the day is over; how many were.
 async fn replace(
     market: &Market,
@@ -85,15 +123,26 @@ async fn replace(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_process_is_replaced_under_load_and_no_request_fails() {
+    replaced_under_load(Order::Rolling).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "make blue-green: half a minute more of what rolling shows already"]
+async fn a_whole_set_is_replaced_by_another_under_load_and_no_request_fails() {
+    replaced_under_load(Order::BlueGreen).await;
+}
+
+async fn replaced_under_load(order: Order) {
     let mut market = Market::new("rolling").await;
     let (_sandbox_process, sandbox) = market.sandbox().await;
     let (login_id, password) = ADMINISTRATOR;
     let secret = platform::Secret::new(password);
     api::create_administrator(&market.database, login_id, &secret, market.now()).await.unwrap();
 
-    let places = [Place::free(), Place::free()];
-    let twice = WORKERS.iter().flat_map(|roles| [Post::of_worker(roles), Post::of_worker(roles)]);
-    let posts: Vec<Post> = twice.chain(places.iter().map(Post::of_api)).collect();
+    let places = [Place::free(), Place::free(), Place::free(), Place::free()];
+    let twice = || WORKERS.iter().flat_map(|roles| [Post::of_worker(roles), Post::of_worker(roles)]);
+    let posts: Vec<Post> = twice().chain(places[..2].iter().map(Post::of_api)).collect();
+    let others: Vec<Post> = twice().chain(places[2..].iter().map(Post::of_api)).collect();
     let mut running = Vec::new();
     for post in &posts {
         // The version before may not know how to announce itself.
@@ -104,7 +153,8 @@ async fn every_process_is_replaced_under_load_and_no_request_fails() {
         };
         running.push(post.takes(&market, &before(), more).await);
     }
-    let balancer = Balancer::start(market.folder(), &places).await;
+    let known = if order == Order::Rolling { &places[..2] } else { &places };
+    let balancer = Balancer::start(market.folder(), known).await;
 
     let journal = market.folder().join("journal.jsonl");
     let commands = std::env::var("GREAM_ROLLING_COMMANDS").ok().and_then(|n| n.parse().ok()).unwrap_or(COMMANDS);
@@ -126,7 +176,13 @@ async fn every_process_is_replaced_under_load_and_no_request_fails() {
         over.store(true, Ordering::Relaxed);
         day.unwrap()
     };
-    let (day, replaced) = tokio::join!(day, replace(&market, &posts, running, &balancer, &over));
+    let replacement = async {
+        match order {
+            Order::Rolling => replace(&market, &posts, running, &balancer, &over).await,
+            Order::BlueGreen => swap(&market, [&posts, &others], running, &balancer, &over).await,
+        }
+    };
+    let (day, replaced) = tokio::join!(day, replacement);
     let counts = balancer.counts().await.unwrap();
     let all = &counts["BACKEND"];
     let count = |column: &str| all[column].parse::<u64>().unwrap_or(0);

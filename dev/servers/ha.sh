@@ -279,7 +279,10 @@ node_start() { # NODE
   local number=${1: -1}
   if is_frozen "$1"; then signal "$1" CONT; fi
   case $1 in
-  mysql?) if galera_any_alive; then galera_join "$number"; else galera_bootstrap; fi ;;
+  mysql?)
+    galera_any_alive || galera_bootstrap # by the one that has most, whoever was asked for
+    galera_join "$number"
+    ;;
   rabbitmq?) as_rabbitmq "$number" rabbitmq_node_start ;;
   redis?) as_redis "$number" redis_start ;;
   sentinel?) sentinel_start "$number" ;;
