@@ -69,8 +69,11 @@ impl Person {
             self.mind.points += amount;
             self.mind.refundable += amount;
         }
+        // Toss itself may have been killed meanwhile, and with it what it was told to do to this charge.
+        let is_forgotten = day.pulse.is_some() && trouble == Trouble::Refused && !refused;
         if ended.state.is_final()
             && refused != (trouble == Trouble::Refused)
+            && !is_forgotten
             && ended.code != ResultCode::NotAccepted.code()
         {
             day.record.broken(format!("a charge with trouble {trouble:?} ended {}", ended.code));
