@@ -6,7 +6,7 @@
 #   GREAM_SERVERS       own, or newest: which servers run and bench start (own)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run run-ha test test-newest fuzz fuzz-api breaker storm chaos rolling blue-green bench load screenshot sqlx down status logs clean-data
+.PHONY: help run run-ha test test-newest simulate fuzz fuzz-api breaker storm chaos rolling blue-green bench load screenshot sqlx down status logs clean-data
 
 # Given to make, they are meant for the scripts too.
 export GREAM_BASE_PORT CARGO_TARGET_DIR GREAM_TOOLS GREAM_NEWEST_TOOLS GREAM_SERVERS
@@ -28,6 +28,9 @@ test: ## Formatting, lints and every test, against real servers of its own.
 
 test-newest: ## The same tests against the newest MySQL and RabbitMQ, which it fetches once.
 	@dev/test newest
+
+simulate: ## The bid worker's code over a broker and store that fail by chance: GREAM_SIMULATION_SEEDS (20000) from GREAM_SIMULATION_SEED on.
+	@GREAM_SIMULATION_SEEDS=$${GREAM_SIMULATION_SEEDS:-20000} SQLX_OFFLINE=true cargo test --workspace --test simulation -- --nocapture whatever
 
 fuzz: ## Hostile messages and uploads, ten minutes each (GREAM_FUZZ_SECONDS, GREAM_FUZZ_SEED).
 	@dev/fuzz

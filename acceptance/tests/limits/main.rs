@@ -9,6 +9,7 @@ mod intake;
 mod order;
 mod publishing;
 mod silence;
+mod store;
 
 use acceptance::Market;
 use platform::{

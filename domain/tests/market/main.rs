@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a missing value is a failure, and says where")]
 
+use reference::{audit, database, day, model};
+
 mod against_model;
-mod audit;
-mod database;
-mod day;
 mod floor;
 mod ledger;
-mod model;
 mod rules;

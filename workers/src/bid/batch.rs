@@ -7,14 +7,12 @@
 //!           ─► Away ──────── give everything back, wait, connect anew; nobody's fault
 //!           ─► Defect ────── halve; alone: try max_attempts times, then set the command aside
 //! ```
+//! Everything outside is behind [`BidStore`]: in production MySQL, in the simulation (`workers/tests/simulation`) a database in memory
+//! that fails on purpose.
 
-use super::store::{Finished, Store};
+use super::port::{BidStore, Contention, Finished, StoreError};
 use contracts::{CommandId, Envelope, Fingerprint, Outcome, PartitionCount, PartitionId, UnixMs};
 use domain::market::{Decision, Limits, Market, Needs, Undecided};
-use platform::{
-    Clock,
-    database::{Trouble, is_duplicate, is_lock_wait, trouble},
-};
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -29,54 +27,33 @@ const MAX_WIDENINGS: u32 = 24;
 /// The pause after the n-th contention is n times this, plus some of the clock's low bits as jitter.
 const CONTENTION_PAUSE: Duration = Duration::from_millis(3);
 
-/// Why a batch was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BatchError {
-    /// The database is away. Nothing is known to have happened.
-    #[error("the database is away: {0}")]
-    Away(sqlx::Error),
-    /// Somebody else holds what we need; try again.
-    #[error("contention: {0}")]
-    Contention(sqlx::Error),
-    /// The batch itself cannot be carried out.
-    #[error("{0}")]
-    Defect(String),
-}
-
-impl From<sqlx::Error> for BatchError {
-    fn from(error: sqlx::Error) -> Self {
-        match trouble(&error) {
-            Trouble::Away => BatchError::Away(error),
-            Trouble::Contention => BatchError::Contention(error),
-            // The same command id at the same moment on two partitions: the second look finds it in the inbox.
-            Trouble::Defect if is_duplicate(&error) => BatchError::Contention(error),
-            Trouble::Defect => BatchError::Defect(error.to_string()),
-        }
-    }
-}
-
 /// What carrying a batch out needs beside the store.
-pub(super) struct Rules<'a> {
-    pub(super) clock: &'a Clock,
-    pub(super) limits: Limits,
-    pub(super) partitions: PartitionCount,
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The market's.
+    pub limits: Limits,
+    /// How many there are.
+    pub partitions: PartitionCount,
     /// Workers that said nothing for this long are gone: their locks are taken from them.
-    pub(super) silent_after_ms: i64,
+    pub silent_after_ms: i64,
 }
 
 /// Carries `batch` out in one transaction; the outcome of each command, in order.
-pub(super) async fn carry_out(
-    store: &mut Store,
-    rules: &Rules<'_>,
+///
+/// # Errors
+/// See [`StoreError`]; nothing of the batch happened, except when the connection broke while it committed.
+pub async fn carry_out<S: BidStore>(
+    store: &mut S,
+    rules: &Rules,
     batch: &[&Envelope],
-) -> Result<Vec<Outcome>, BatchError> {
+) -> Result<Vec<Outcome>, StoreError> {
     let mut contentions = 0;
     loop {
-        let error = match attempt(store, rules, batch).await {
+        let (error, cause) = match attempt(store, rules, batch).await {
             Ok(outcomes) => return Ok(outcomes),
-            Err(BatchError::Contention(error)) => error,
-            Err(error @ BatchError::Away(_)) => return Err(error),
-            Err(error @ BatchError::Defect(_)) => {
+            Err(StoreError::Contention { error, cause }) => (error, cause),
+            Err(error @ StoreError::Away(_)) => return Err(error),
+            Err(error @ StoreError::Defect(_)) => {
                 store.roll_back().await?;
                 return Err(error);
             }
@@ -84,24 +61,24 @@ pub(super) async fn carry_out(
         metrics::counter!("gream_bid_batch_contentions_total").increment(1);
         // In every case: what the next transaction finds open, its beginning would commit.
         store.roll_back().await?;
-        if is_lock_wait(&error) {
+        if cause == Contention::LockWait {
             let partitions = partitions_of(batch, rules);
-            store.end_predecessors(&partitions, rules.clock.now().plus_ms(-rules.silent_after_ms)).await?;
+            store.end_predecessors(&partitions, store.now().plus_ms(-rules.silent_after_ms)).await?;
         }
         contentions += 1;
         if contentions > MAX_CONTENTIONS {
-            return if is_duplicate(&error) {
-                Err(BatchError::Defect(error.to_string()))
+            // Whoever holds the locks is stuck: that is no reason to blame a command. A duplicate is.
+            return Err(if cause == Contention::Duplicate {
+                StoreError::Defect(error)
             } else {
-                // Whoever holds the locks is stuck. That is no reason to blame a command.
-                Err(BatchError::Away(error))
-            };
+                StoreError::Away(error)
+            });
         }
-        tokio::time::sleep(CONTENTION_PAUSE * contentions).await;
+        store.pause(CONTENTION_PAUSE * contentions).await;
     }
 }
 
-async fn attempt(store: &mut Store, rules: &Rules<'_>, batch: &[&Envelope]) -> Result<Vec<Outcome>, BatchError> {
+async fn attempt<S: BidStore>(store: &mut S, rules: &Rules, batch: &[&Envelope]) -> Result<Vec<Outcome>, StoreError> {
     let (fresh, ids) = first_of_each(batch);
     let partitions = partitions_of(&fresh, rules);
     let guard = store.lock(&partitions, &ids).await?;
@@ -112,7 +89,7 @@ async fn attempt(store: &mut Store, rules: &Rules<'_>, batch: &[&Envelope]) -> R
         store.roll_back().await?;
     } else {
         platform::halt::point("bid.locked").await;
-        let now = rules.clock.now();
+        let now = store.now();
         let (market, decisions) = decide(store, rules, &fresh, &guard.partitions, now).await?;
         let ended: Vec<Outcome> =
             fresh.iter().zip(decisions).map(|(envelope, decision)| outcome(envelope, decision, now)).collect();
@@ -139,7 +116,7 @@ fn first_of_each<'a>(batch: &[&'a Envelope]) -> (Vec<&'a Envelope>, Vec<CommandI
     (fresh, seen.into_iter().collect())
 }
 
-fn partitions_of(batch: &[&Envelope], rules: &Rules<'_>) -> BTreeSet<PartitionId> {
+fn partitions_of(batch: &[&Envelope], rules: &Rules) -> BTreeSet<PartitionId> {
     batch
         .iter()
         .filter_map(|envelope| {
@@ -150,13 +127,13 @@ fn partitions_of(batch: &[&Envelope], rules: &Rules<'_>) -> BTreeSet<PartitionId
 }
 
 /// Loads what the commands need and runs the rules; reads more of the book for as long as it turns out too short.
-async fn decide(
-    store: &mut Store,
-    rules: &Rules<'_>,
+async fn decide<S: BidStore>(
+    store: &mut S,
+    rules: &Rules,
     fresh: &[Envelope],
     partitions: &BTreeMap<PartitionId, domain::market::Progress>,
     now: UnixMs,
-) -> Result<(Market, Vec<Decision>), BatchError> {
+) -> Result<(Market, Vec<Decision>), StoreError> {
     let mut needs = Needs::of(fresh, rules.partitions, &rules.limits);
     for _ in 0..MAX_WIDENINGS {
         let loaded = store.load(&needs, partitions).await?;
@@ -171,11 +148,11 @@ async fn decide(
                 metrics::counter!("gream_bid_windows_widened_total").increment(1);
                 needs.widen(&key);
             }
-            Ok(Err(undecided)) => return Err(BatchError::Defect(undecided.to_string())),
-            Err(_) => return Err(BatchError::Defect("the rules panicked; the log has the place".to_owned())),
+            Ok(Err(undecided)) => return Err(StoreError::Defect(undecided.to_string())),
+            Err(_) => return Err(StoreError::Defect("the rules panicked; the log has the place".to_owned())),
         }
     }
-    Err(BatchError::Defect("the order book was read in full and still found too short; run `gream audit`".to_owned()))
+    Err(StoreError::Defect("the order book was read in full and still found too short; run `gream audit`".to_owned()))
 }
 
 fn outcome(envelope: &Envelope, decision: Decision, now: UnixMs) -> Outcome {

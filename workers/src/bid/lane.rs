@@ -5,8 +5,9 @@
 
 use super::{
     BidWorker,
-    batch::{self, BatchError, Rules},
+    batch::{self, Rules},
     intake::Taken,
+    port::StoreError,
     presence::{self, Share},
     store::Store,
     suspects::Verdict,
@@ -47,6 +48,8 @@ pub(super) enum LaneError {
     Consumer(#[from] ConsumerError),
     #[error("the database is away: {0}")]
     Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("a dead letter could not be published: {0}")]
     DeadLetter(#[from] PublishError),
     #[error("another node of the database takes the writes now")]
@@ -115,7 +118,8 @@ impl Lane {
     async fn live(&self, counted: &mut Vec<CommandId>) -> Result<(), LaneError> {
         let worker = &self.worker;
         // The database first: without it nothing may be taken from a queue.
-        let mut store = Store::connect(&worker.config.database, &worker.database, &worker.name, self.number).await?;
+        let mut store =
+            Store::connect(&worker.config.database, &worker.database, &worker.clock, &worker.name, self.number).await?;
         if !counted.is_empty() {
             store.take_back_attempts(counted).await?;
             counted.clear();
@@ -288,8 +292,8 @@ impl Lane {
                     answers
                         .extend(told.filter_map(|((taken, _), outcome)| Some((taken.reply_to()?.to_owned(), outcome))));
                 }
-                Err(BatchError::Away(error) | BatchError::Contention(error)) => return Err(error.into()),
-                Err(BatchError::Defect(error)) if part.len() > 1 => {
+                Err(error @ (StoreError::Away(_) | StoreError::Contention { .. })) => return Err(error.into()),
+                Err(StoreError::Defect(error)) if part.len() > 1 => {
                     tracing::warn!(
                         error,
                         commands = part.len(),
@@ -299,7 +303,7 @@ impl Lane {
                     waiting.push(second);
                     waiting.push(first);
                 }
-                Err(BatchError::Defect(error)) => {
+                Err(StoreError::Defect(error)) => {
                     self.note_failure(part[0].1, 1, &error, started).await;
                     self.attempt_alone(life, part[0], error, answers).await?;
                 }
@@ -312,10 +316,9 @@ impl Lane {
         &self,
         life: &mut Life<'_>,
         part: &[(&Taken, &Envelope)],
-    ) -> Result<Vec<Outcome>, BatchError> {
+    ) -> Result<Vec<Outcome>, StoreError> {
         let envelopes: Vec<&Envelope> = part.iter().map(|(_, envelope)| *envelope).collect();
         let rules = Rules {
-            clock: &self.worker.clock,
             limits: self.worker.market_limits(),
             partitions: self.count,
             silent_after_ms: presence::silent_after_ms(&self.worker.config),

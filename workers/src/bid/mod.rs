@@ -10,9 +10,14 @@
 mod batch;
 mod intake;
 mod lane;
+mod port;
 mod presence;
 mod store;
 mod suspects;
+
+pub use batch::{Rules, carry_out};
+pub use port::{BidStore, Contention, Finished, Guard, StoreError};
+pub use store::Store;
 
 use contracts::{PartitionCount, PartitionId, Won};
 use domain::market::Limits;

@@ -2,9 +2,9 @@
 //! again, counted, set aside. Where it is known, its history is noted for people.
 
 use super::{
-    batch::BatchError,
     intake::Taken,
     lane::{Lane, LaneError, Life},
+    port::StoreError,
 };
 use contracts::{DeadLetterReason, Envelope, Outcome, topology::Role};
 use platform::{
@@ -43,8 +43,8 @@ impl Lane {
                     );
                     return Ok(());
                 }
-                Err(BatchError::Away(error) | BatchError::Contention(error)) => return Err(error.into()),
-                Err(BatchError::Defect(again)) => {
+                Err(error @ (StoreError::Away(_) | StoreError::Contention { .. })) => return Err(error.into()),
+                Err(StoreError::Defect(again)) => {
                     self.note_failure(envelope, attempt, &again, started).await;
                     error = again;
                 }

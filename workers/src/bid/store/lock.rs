@@ -1,28 +1,19 @@
 //! The guard rows: whoever holds a partition's row lock carries out its commands, and nobody else does.
 
 use super::{OWNER_SEPARATOR, Store, literal};
-use contracts::{CommandId, Outcome, PartitionId, UnixMs};
+use crate::bid::port::Guard;
+use contracts::{CommandId, PartitionId, UnixMs};
 use domain::market::Progress;
 use platform::database::{Trouble, trouble};
 use sqlx::{Row, mysql::MySqlRow};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What the first round trip found.
-pub(in crate::bid) struct Guard {
-    /// The locked partitions.
-    pub(in crate::bid) partitions: BTreeMap<PartitionId, Progress>,
-    /// Commands that have ended already.
-    pub(in crate::bid) finished: BTreeMap<CommandId, Outcome>,
-    /// Commands that have a row and have not ended: a dead letter that was replayed, or an attempt that was counted.
-    pub(in crate::bid) unfinished: BTreeSet<CommandId>,
-}
 
 impl Store {
     /// Begins a transaction, locks `partitions`, and reads which of `commands` are known.
     ///
     /// A partition that another connection owned is taken over first, in a transaction of its own, so that the next
     /// one to wait for us can read whom to end.
-    pub(in crate::bid) async fn lock(
+    pub(super) async fn begin_and_lock(
         &mut self,
         partitions: &BTreeSet<PartitionId>,
         commands: &[CommandId],
@@ -78,7 +69,7 @@ impl Store {
     /// among them: their connections are gone, and others may have got the numbers. Nor are connections to another node of a
     /// cluster: locks are a node's own, and to this one the number is somebody else's.) What they had not committed is
     /// rolled back, and its messages come to somebody else; what they had, the inbox knows.
-    pub(in crate::bid) async fn end_predecessors(
+    pub(super) async fn end_those_that_stand_still(
         &mut self,
         partitions: &BTreeSet<PartitionId>,
         silent_since: UnixMs,

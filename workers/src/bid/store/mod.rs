@@ -15,18 +15,22 @@ mod read;
 mod row;
 mod write;
 
-pub(super) use write::Finished;
-
+use super::port::{BidStore, Finished, Guard, StoreError};
+use contracts::{CommandId, PartitionId, UnixMs};
+use domain::market::{Changes, Loaded, Needs, Progress};
 use futures_util::TryStreamExt;
-use platform::{config::DatabaseConfig, database::OwnConnection};
+use platform::{Clock, config::DatabaseConfig, database::OwnConnection};
 use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, MySqlPool, mysql::MySqlRow};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Between a worker's name and its lane's number, in `partitions.owner`.
 const OWNER_SEPARATOR: char = '/';
 
 /// A lane's own connection.
-pub(super) struct Store {
+pub struct Store {
     connection: MySqlConnection,
     /// The server's id of it, which a successor may `KILL`.
     connection_id: u64,
@@ -37,20 +41,25 @@ pub(super) struct Store {
     /// This worker and lane, as in `partitions.owner`.
     owner: String,
     limit: Duration,
+    clock: Clock,
 }
 
 impl Store {
     /// Connects.
-    pub(super) async fn connect(
+    ///
+    /// # Errors
+    /// When the database does not answer in time.
+    pub async fn connect(
         config: &DatabaseConfig,
         pool: &MySqlPool,
+        clock: &Clock,
         worker: &str,
         lane: u16,
     ) -> Result<Self, sqlx::Error> {
         let OwnConnection { connection, id, server, node } = platform::database::connect(config, pool).await?;
         let owner = format!("{worker}{OWNER_SEPARATOR}{lane}");
         let limit = Duration::from_millis(config.statement_timeout_ms);
-        Ok(Self { connection, connection_id: id, server, node, owner, limit })
+        Ok(Self { connection, connection_id: id, server, node, owner, limit, clock: clock.clone() })
     }
 
     /// Whether it is with the server that takes the writes, which `pool` follows.
@@ -61,11 +70,6 @@ impl Store {
     /// Keeps an idle connection alive, and notices that the database went away while there was nothing to do.
     pub(super) async fn ping(&mut self) -> Result<(), sqlx::Error> {
         platform::database::within(self.limit, self.connection.ping()).await
-    }
-
-    /// Leaves whatever transaction is open.
-    pub(super) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
-        self.ask("ROLLBACK".to_owned()).await.map(drop)
     }
 
     /// Sends statements in one packet; one list of rows for each of them, in order.
@@ -88,5 +92,43 @@ impl Store {
             Ok(sets)
         };
         platform::database::within(self.limit, work).await
+    }
+}
+
+impl BidStore for Store {
+    async fn lock(&mut self, partitions: &BTreeSet<PartitionId>, commands: &[CommandId]) -> Result<Guard, StoreError> {
+        Ok(self.begin_and_lock(partitions, commands).await?)
+    }
+
+    async fn load(
+        &mut self,
+        needs: &Needs,
+        partitions: &BTreeMap<PartitionId, Progress>,
+    ) -> Result<Loaded, StoreError> {
+        Ok(self.read(needs, partitions).await?)
+    }
+
+    async fn commit(&mut self, changes: &Changes, finished: &[Finished<'_>], now: UnixMs) -> Result<(), StoreError> {
+        Ok(self.write_and_commit(changes, finished, now).await?)
+    }
+
+    async fn roll_back(&mut self) -> Result<(), StoreError> {
+        Ok(self.ask("ROLLBACK".to_owned()).await.map(drop)?)
+    }
+
+    async fn end_predecessors(
+        &mut self,
+        partitions: &BTreeSet<PartitionId>,
+        silent_since: UnixMs,
+    ) -> Result<(), StoreError> {
+        Ok(self.end_those_that_stand_still(partitions, silent_since).await?)
+    }
+
+    fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
+    async fn pause(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
     }
 }

@@ -23,7 +23,7 @@ type BestPrices = BTreeMap<(Side, ProductId), i64>;
 impl Store {
     /// Reads everything in `needs`. Bids are read without locks of their own: only the holder of their partition's
     /// guard row ever writes them.
-    pub(in crate::bid) async fn load(
+    pub(super) async fn read(
         &mut self,
         needs: &Needs,
         partitions: &BTreeMap<contracts::PartitionId, Progress>,

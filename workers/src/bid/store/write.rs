@@ -4,7 +4,8 @@ use super::{
     Store,
     literal::{Hex, Nullable, Text, list, ms, numbers, won},
 };
-use contracts::{Envelope, Outcome, UnixMs, topology::EVENTS_EXCHANGE};
+use crate::bid::port::Finished;
+use contracts::{UnixMs, topology::EVENTS_EXCHANGE};
 use domain::{
     ledger::Transfer,
     market::{BidState, Changes},
@@ -14,20 +15,10 @@ use std::{
     fmt::Write,
 };
 
-/// A command of this batch and how it ended.
-pub(in crate::bid) struct Finished<'a> {
-    /// The command.
-    pub(in crate::bid) envelope: &'a Envelope,
-    /// Its outcome.
-    pub(in crate::bid) outcome: &'a Outcome,
-    /// Whether the inbox has an unfinished row of it.
-    pub(in crate::bid) has_row: bool,
-}
-
 impl Store {
     /// Writes and commits. An error means that nothing of it happened, except when the connection broke: then the
     /// commit may have been carried out, and the inbox will tell when the messages come again.
-    pub(in crate::bid) async fn commit(
+    pub(super) async fn write_and_commit(
         &mut self,
         changes: &Changes,
         finished: &[Finished<'_>],

@@ -135,7 +135,7 @@ impl Database {
         Some(Claim { gifticon, bid, released: bid.is_some_and(over) })
     }
 
-    fn write(&mut self, changes: Changes) {
+    pub fn write(&mut self, changes: Changes) {
         let Changes {
             partitions,
             bids_placed,

@@ -16,7 +16,7 @@ const PRODUCTS: u64 = 4;
 const PRICES: [i64; 5] = [997, 1_001, 1_003, 1_009, 1_013];
 const FORBIDDEN_PRICES: [i64; 4] = [499, 5_001, 0, -7];
 const OPENING: [i64; 6] = [0, 1_500, 6_000, 20_000, 20_000, 100_000];
-const START_MS: i64 = 1_700_000_000_000;
+pub const START_MS: i64 = 1_700_000_000_000;
 
 pub fn limits(window_slack: u32) -> Limits {
     Limits {

@@ -1,0 +1,78 @@
+//! MySQL's store conforms to what the simulation's store in memory does: the same tests, over real connections.
+
+#[path = "../../../workers/tests/simulation/conformance.rs"]
+mod conformance;
+
+use acceptance::Market;
+use conformance::Stage;
+use contracts::{UserId, Won};
+use domain::market::Limits;
+use platform::config::DatabaseConfig;
+use workers::bid::{Rules, Store};
+
+struct MySql {
+    market: Market,
+    config: DatabaseConfig,
+    user: UserId,
+    next: std::cell::Cell<u16>,
+}
+
+impl MySql {
+    async fn new(test: &str) -> Self {
+        let market = Market::new(test).await;
+        for product in 1..=4 {
+            market.product(product).await;
+        }
+        let user = market.user(1, 100_000).await;
+        let config = super::database(&format!("{}/{}", market.servers.database_url, market.database_name));
+        Self { market, config, user, next: std::cell::Cell::new(0) }
+    }
+}
+
+impl Stage for MySql {
+    type Store = Store;
+
+    async fn connect(&self) -> Store {
+        self.next.set(self.next.get() + 1);
+        let Self { market, config, next, .. } = self;
+        Store::connect(config, &market.database, &market.clock, "conformance", next.get()).await.unwrap()
+    }
+
+    fn rules(&self) -> Rules {
+        let limits = Limits {
+            max_open_bids_per_user_and_product: 10,
+            max_retired_per_command: 2,
+            accepted_at_skew_ms: 2_000,
+            fee_per_mille: 0,
+            min_price: Won(100),
+            max_price: Won(100_000),
+            max_period_days: 30,
+            window_slack: 1,
+        };
+        Rules { limits, partitions: self.market.partitions, silent_after_ms: 1_000 }
+    }
+
+    fn user(&self) -> UserId {
+        self.user
+    }
+}
+
+#[tokio::test]
+async fn mysql_knows_what_was_committed() {
+    conformance::what_was_committed_is_known_to_everybody(&MySql::new("store_known").await).await;
+}
+
+#[tokio::test]
+async fn mysql_locks_a_partition() {
+    conformance::a_partition_has_one_holder(&MySql::new("store_guard").await).await;
+}
+
+#[tokio::test]
+async fn mysql_ends_a_predecessor() {
+    conformance::a_predecessor_is_ended_and_has_done_nothing(&MySql::new("store_predecessor").await).await;
+}
+
+#[tokio::test]
+async fn mysql_locks_a_balance() {
+    conformance::a_balance_has_one_holder(&MySql::new("store_balance").await).await;
+}
