@@ -73,9 +73,19 @@ impl Market {
 
     /// Processes that are started from now on reach the server of this variable by the returned wire.
     pub async fn wire(&mut self, key: &str) -> Wire {
-        let (wire, url) = Wire::to(&self.environment[key]).await;
-        self.set(key, url);
-        wire
+        self.wires(key).await.remove(0)
+    }
+
+    /// The same where the variable lists the nodes of a cluster: a wire to each, in the list's order.
+    pub async fn wires(&mut self, key: &str) -> Vec<Wire> {
+        let (mut wires, mut urls) = (Vec::new(), Vec::new());
+        for node in self.environment[key].split(',') {
+            let (wire, url) = Wire::to(node).await;
+            wires.push(wire);
+            urls.push(url);
+        }
+        self.set(key, urls.join(","));
+        wires
     }
 
     /// Sets a configuration variable for the processes that are started from now on.

@@ -53,16 +53,37 @@ impl Post {
     }
 }
 
-/// To a cluster there are many ways, and no wire for them.
-pub(super) fn can_be_cut(link: Link, servers: &Servers) -> bool {
-    link == Link::Toss || !servers.are_clusters()
+/// Where Redis is, its sentinels say, and they know of no wire.
+fn can_be_cut(link: Link, servers: &Servers) -> bool {
+    link != Link::Redis || !servers.are_clusters()
+}
+
+/// A wire to every node of whatever has several.
+async fn wires(market: &mut Market) -> BTreeMap<Link, Vec<Wire>> {
+    let mut wires = BTreeMap::new();
+    for (link, key) in [
+        (Link::MySql, "GREAM__DATABASE__URL"),
+        (Link::RabbitMq, "GREAM__RABBITMQ__URL"),
+        (Link::Redis, "GREAM__REDIS__URL"),
+        (Link::Toss, "GREAM__TOSS__BASE_URL"),
+    ] {
+        if can_be_cut(link, &market.servers) {
+            wires.insert(link, market.wires(key).await);
+        }
+    }
+    // The same nodes are read from: by the same wires, so that a node that is cut off is cut off for reads too.
+    let database = &market.environment["GREAM__DATABASE__URL"];
+    if let Some((_, readers)) = database.split_once(',') {
+        market.set("GREAM__DATABASE__REPLICA_URL", readers.to_owned());
+    }
+    wires
 }
 
 /// All of it.
 pub(super) struct Fleet {
     pub(super) market: Market,
     pub(super) posts: Vec<Post>,
-    pub(super) wires: BTreeMap<Link, Wire>,
+    pub(super) wires: BTreeMap<Link, Vec<Wire>>,
     pub(super) balancer: Balancer,
     /// Where the crowd finds Toss's window.
     pub(super) sandbox: String,
@@ -72,17 +93,7 @@ impl Fleet {
     pub(super) async fn starts(mut market: Market) -> Self {
         let sandbox = Place::free().http;
         market.set("GREAM__TOSS__BASE_URL", format!("http://{sandbox}"));
-        let mut wires = BTreeMap::new();
-        for (link, key) in [
-            (Link::MySql, "GREAM__DATABASE__URL"),
-            (Link::RabbitMq, "GREAM__RABBITMQ__URL"),
-            (Link::Redis, "GREAM__REDIS__URL"),
-            (Link::Toss, "GREAM__TOSS__BASE_URL"),
-        ] {
-            if can_be_cut(link, &market.servers) {
-                wires.insert(link, market.wire(key).await);
-            }
-        }
+        let wires = wires(&mut market).await;
         let journal = market.folder().join("sandbox.jsonl");
         let journal = journal.to_str().expect("a UTF-8 path").to_owned();
         let mut posts = vec![Post::filled(

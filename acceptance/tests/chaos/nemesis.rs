@@ -32,8 +32,10 @@ fn limit_files(process: &Process, bytes: &str) {
 }
 
 impl Fleet {
-    fn wire(&self, link: Link) -> &Wire {
-        &self.wires[&link]
+    /// The way to the server, or to one of its nodes.
+    fn wire(&self, link: Link, which: usize) -> &Wire {
+        let nodes = &self.wires[&link];
+        &nodes[which % nodes.len()]
     }
 
     /// Strikes, and waits as long as it lasts. How many answers were lost, where that is the fault.
@@ -49,11 +51,11 @@ impl Fleet {
             Fault::Freeze(victim) => self.post(victim, which).process.signal("STOP"),
             Fault::Restart(victim) if victim.is_server() => servers.shut_down(&server(victim)).await,
             Fault::Restart(victim) => self.post(victim, which).leaves().await,
-            Fault::Cut(link) => self.wire(link).cut(),
-            Fault::Unplug(link) => self.wire(link).unplug(),
-            Fault::Hold(link) => self.wire(link).hold(),
-            Fault::Slow(link) => self.wire(link).slow_down(SLOW),
-            Fault::LoseAnswers(link) => self.wire(link).lose_answers(),
+            Fault::Cut(link) => self.wire(link, which).cut(),
+            Fault::Unplug(link) => self.wire(link, which).unplug(),
+            Fault::Hold(link) => self.wire(link, which).hold(),
+            Fault::Slow(link) => self.wire(link, which).slow_down(SLOW),
+            Fault::LoseAnswers(link) => self.wire(link, which).lose_answers(),
             Fault::MemoryAlarm => {
                 self.market.servers.rabbitmqctl(&["set_vm_memory_high_watermark", "0.000001"]).await;
             }
@@ -85,7 +87,7 @@ impl Fleet {
             | Fault::Hold(link)
             | Fault::Slow(link)
             | Fault::LoseAnswers(link) => {
-                self.wire(link).mend();
+                self.wire(link, which).mend();
             }
             Fault::MemoryAlarm => {
                 self.market.servers.rabbitmqctl(&["set_vm_memory_high_watermark", MEMORY_AS_SHIPPED]).await;
@@ -100,6 +102,6 @@ impl Fleet {
     }
 
     fn answers_lost(&self) -> u32 {
-        self.wires.values().map(Wire::answers_lost).sum()
+        self.wires.values().flatten().map(Wire::answers_lost).sum()
     }
 }

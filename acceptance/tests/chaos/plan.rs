@@ -158,16 +158,16 @@ pub(super) fn every_fault() -> Vec<Fault> {
     of_victims.chain(of_links).chain([Fault::MemoryAlarm, Fault::DiskAlarm, Fault::FullDisk]).collect()
 }
 
-/// What can go wrong with several nodes of each server: links to a cluster are not cut, and its alarms are not raised.
+/// What can go wrong with several nodes of each server: a link is the one to a node. Redis's nodes are found by its sentinels,
+/// past any wire.
 pub(super) fn faults_of_clusters() -> Vec<Fault> {
-    let is_theirs = |fault: &Fault| match fault {
+    let is_redis = |fault: &Fault| match fault {
         Fault::Cut(link) | Fault::Unplug(link) | Fault::Hold(link) | Fault::Slow(link) | Fault::LoseAnswers(link) => {
-            *link == Link::Toss
+            *link == Link::Redis
         }
-        Fault::MemoryAlarm | Fault::DiskAlarm => false,
-        _ => true,
+        _ => false,
     };
-    every_fault().into_iter().filter(is_theirs).collect()
+    every_fault().into_iter().filter(|fault| !is_redis(fault)).collect()
 }
 
 /// One blow.

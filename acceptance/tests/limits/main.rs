@@ -8,6 +8,7 @@ mod database;
 mod intake;
 mod order;
 mod publishing;
+mod queue;
 mod silence;
 mod store;
 

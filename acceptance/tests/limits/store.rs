@@ -13,7 +13,7 @@ use workers::bid::{Rules, Store};
 struct MySql {
     market: Market,
     config: DatabaseConfig,
-    user: UserId,
+    users: [UserId; 2],
     next: std::cell::Cell<u16>,
 }
 
@@ -23,9 +23,9 @@ impl MySql {
         for product in 1..=4 {
             market.product(product).await;
         }
-        let user = market.user(1, 100_000).await;
+        let users = [market.user(1, 100_000).await, market.user(2, 100_000).await];
         let config = super::database(&format!("{}/{}", market.servers.database_url, market.database_name));
-        Self { market, config, user, next: std::cell::Cell::new(0) }
+        Self { market, config, users, next: std::cell::Cell::new(0) }
     }
 }
 
@@ -52,8 +52,8 @@ impl Stage for MySql {
         Rules { limits, partitions: self.market.partitions, silent_after_ms: 1_000 }
     }
 
-    fn user(&self) -> UserId {
-        self.user
+    fn users(&self) -> [UserId; 2] {
+        self.users
     }
 }
 
@@ -75,4 +75,9 @@ async fn mysql_ends_a_predecessor() {
 #[tokio::test]
 async fn mysql_locks_a_balance() {
     conformance::a_balance_has_one_holder(&MySql::new("store_balance").await).await;
+}
+
+#[tokio::test]
+async fn mysql_takes_a_voucher_once() {
+    conformance::a_voucher_is_offered_once(&MySql::new("store_voucher").await).await;
 }

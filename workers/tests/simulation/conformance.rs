@@ -1,12 +1,15 @@
 //! What any store must do for `carry_out` to be right: the same tests for the one in memory (here) and for MySQL
 //! (`acceptance/tests/limits/store.rs`, which includes this file).
 
-use contracts::{Command, CommandId, Envelope, PartitionCount, PartitionId, ProductId, UnixMs, UserId, Won, topology};
-use domain::market::{Limits, Needs};
+use contracts::{
+    BarcodeHash, Command, CommandId, CommandState, Envelope, Outcome, PartitionCount, PartitionId, Picture, ProductId,
+    UnixMs, UserId, Won, topology,
+};
+use domain::market::{Limits, Market, Needs};
 use std::{collections::BTreeSet, fmt::Debug};
-use workers::bid::{BidStore, Contention, Rules, StoreError, carry_out};
+use workers::bid::{BidStore, Contention, Finished, Rules, StoreError, carry_out};
 
-/// A market with a user who has points, and products 1 to 4.
+/// A market with users who have points, and products 1 to 4.
 pub trait Stage {
     type Store: BidStore;
 
@@ -15,13 +18,13 @@ pub trait Stage {
 
     fn rules(&self) -> Rules;
 
-    fn user(&self) -> UserId;
+    fn users(&self) -> [UserId; 2];
 }
 
 const DAY_MS: i64 = 86_400_000;
 
 fn bid(stage: &impl Stage, key: &str, product: ProductId, now: UnixMs) -> Envelope {
-    let (user, deadline) = (stage.user(), now.plus_ms(DAY_MS));
+    let ([user, _], deadline) = (stage.users(), now.plus_ms(DAY_MS));
     let command = Command::PlaceBuyBid { product, price: Won(1_000), period_days: 1, deadline, coupon: None };
     Envelope::new(CommandId::derived(user, "conformance", key), user, now, None, command)
 }
@@ -97,6 +100,46 @@ pub async fn a_balance_has_one_holder(stage: &impl Stage) {
     first.roll_back().await.unwrap();
     loads(&mut second, &other, partitions, &limits).await.unwrap();
     second.roll_back().await.unwrap();
+}
+
+fn offer(user: UserId, product: ProductId, now: UnixMs) -> Envelope {
+    let picture = Picture {
+        key: "picture".to_owned(),
+        sha256: "ab".repeat(32),
+        barcode: Some(BarcodeHash([7; 32])),
+        expires_at: None,
+    };
+    let deadline = now.plus_ms(DAY_MS);
+    let command = Command::PlaceSellBid { product, price: Won(1_000), period_days: 1, deadline, picture };
+    Envelope::new(CommandId::derived(user, "conformance", "offer"), user, now, None, command)
+}
+
+/// A claim that nobody made yet cannot be locked. Whoever makes it second is told when they commit, and finds it when they look
+/// again.
+pub async fn a_voucher_is_offered_once(stage: &impl Stage) {
+    let (mut first, mut second) = (stage.connect().await, stage.connect().await);
+    let (Rules { partitions, limits, .. }, [anna, boris]) = (stage.rules(), stage.users());
+    let (here, there) = apart(partitions);
+    let now = first.now();
+    let (slow, quick) = (offer(anna, here, now), offer(boris, there, now));
+
+    let guard = first.lock(&partition(&slow, partitions), &[slow.id]).await.unwrap();
+    let needs = Needs::of(std::slice::from_ref(&slow), partitions, &limits);
+    let mut market = Market::new(first.load(&needs, &guard.partitions).await.unwrap(), partitions, limits);
+    let decision = market.carry_out(&slow, now).unwrap();
+    assert_eq!(decision.state, CommandState::Done, "nobody has offered it yet");
+    let done = carry_out(&mut second, &stage.rules(), &[&quick]).await.unwrap();
+    assert_eq!(done[0].state, CommandState::Done);
+
+    let (id, fingerprint) = (slow.id, slow.fingerprint);
+    let outcome =
+        Outcome { id, fingerprint, state: decision.state, code: decision.code, data: decision.data, finished_at: now };
+    let finished = [Finished { envelope: &slow, outcome: &outcome, has_row: false }];
+    let late = first.commit(&market.into_changes(), &finished, now).await;
+    assert!(matches!(late, Err(StoreError::Contention { .. })), "{late:?}");
+    first.roll_back().await.unwrap();
+    let rejected = carry_out(&mut first, &stage.rules(), &[&slow]).await.unwrap();
+    assert_eq!(rejected[0].state, CommandState::Rejected);
 }
 
 async fn loads<S: BidStore>(

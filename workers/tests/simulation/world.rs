@@ -27,8 +27,12 @@ pub type ConnectionId = u32;
 pub struct Defects {
     /// It does not remember what was carried out.
     pub no_inbox: bool,
-    /// Guard rows are not locked, and a connection that was ended goes on.
+    /// Guard rows are not locked.
     pub no_guard: bool,
+    /// Nor are balances, which commands of several partitions move.
+    pub no_balance_lock: bool,
+    /// A connection that was ended goes on, although its locks are taken.
+    pub no_fence: bool,
     /// Messages are acked before they are carried out.
     pub acks_first: bool,
 }
@@ -45,11 +49,15 @@ enum Lock {
 pub struct World {
     pub database: Database,
     pub inbox: BTreeMap<CommandId, Outcome>,
+    /// Commands that have a row and no outcome: an attempt was counted, or a dead letter is replayed.
+    pub unfinished: BTreeSet<CommandId>,
     /// In the order of their commits, with the worker's clock.
     pub committed: Vec<(Envelope, UnixMs)>,
     pub clock: UnixMs,
-    /// In the next commits, how often in a hundred a connection breaks before and after.
+    /// How often in a hundred a connection breaks before a commit, and as often after it; and how often a reading transaction
+    /// meets a deadlock.
     pub breaks_percent: u32,
+    pub deadlocks: usize,
     pub random: StdRng,
     defects: Defects,
     locks: BTreeMap<Lock, ConnectionId>,
@@ -66,9 +74,11 @@ impl World {
         Self {
             database,
             inbox: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
             committed: Vec::new(),
             clock,
             breaks_percent: 0,
+            deadlocks: 0,
             random,
             defects,
             locks: BTreeMap::new(),
@@ -89,12 +99,16 @@ impl World {
         self.silent.insert(connection, self.clock);
     }
 
+    pub fn goes_on(&mut self, connection: ConnectionId) {
+        self.silent.remove(&connection);
+    }
+
     fn release(&mut self, connection: ConnectionId) {
         self.locks.retain(|_, holder| *holder != connection);
     }
 
     fn check(&self, connection: ConnectionId) -> Result<(), StoreError> {
-        if self.ended.contains(&connection) && !self.defects.no_guard { Err(away("ended")) } else { Ok(()) }
+        if self.ended.contains(&connection) && !self.defects.no_fence { Err(away("ended")) } else { Ok(()) }
     }
 
     /// All or none of them; `false`: somebody else has one.
@@ -107,12 +121,19 @@ impl World {
         true
     }
 
+    /// All of it; or nothing, where a row is there already.
     fn writes(&mut self, changes: Changes, finished: &[Finished<'_>], now: UnixMs) -> Result<(), StoreError> {
+        let is_in_the_way = |one: &Finished<'_>| {
+            let id = &one.envelope.id;
+            self.inbox.contains_key(id) || one.has_row != self.unfinished.contains(id)
+        };
+        let is_known = finished.iter().any(is_in_the_way) && !self.defects.no_inbox;
+        if is_known || changes.claims_made.keys().any(|barcode| self.database.claims.contains_key(barcode)) {
+            return Err(contention("duplicate", Contention::Duplicate));
+        }
         for one in finished {
-            let known = self.inbox.insert(one.envelope.id, one.outcome.clone());
-            if known.is_some() && !self.defects.no_inbox {
-                return Err(StoreError::Contention { error: "duplicate".to_owned(), cause: Contention::Duplicate });
-            }
+            self.unfinished.remove(&one.envelope.id);
+            self.inbox.insert(one.envelope.id, one.outcome.clone());
             self.committed.push((one.envelope.clone(), now));
         }
         self.database.write(changes);
@@ -124,8 +145,8 @@ fn away(why: &str) -> StoreError {
     StoreError::Away(why.to_owned())
 }
 
-fn lock_wait() -> StoreError {
-    StoreError::Contention { error: "lock wait".to_owned(), cause: Contention::LockWait }
+fn contention(error: &str, cause: Contention) -> StoreError {
+    StoreError::Contention { error: error.to_owned(), cause }
 }
 
 /// Lets the others go on first.
@@ -170,7 +191,21 @@ impl Store {
                 return Ok(());
             }
         }
-        Err(lock_wait())
+        Err(contention("lock wait", Contention::LockWait))
+    }
+}
+
+impl Store {
+    /// Sometimes two have waited for each other, and this one's transaction is rolled back.
+    fn meets_a_deadlock(&self) -> Result<MutexGuard<'_, World>, StoreError> {
+        let mut world = self.world();
+        let percent = world.breaks_percent;
+        if world.random.random_range(0..100) >= percent {
+            return Ok(world);
+        }
+        world.deadlocks += 1;
+        world.release(self.connection);
+        Err(contention("deadlock", Contention::Deadlock))
     }
 }
 
@@ -187,6 +222,7 @@ impl BidStore for Store {
             let known = commands.iter().filter_map(|id| Some((*id, world.inbox.get(id)?.clone())));
             guard.finished.extend(known);
         }
+        guard.unfinished.extend(commands.iter().filter(|id| world.unfinished.contains(id)));
         Ok(guard)
     }
 
@@ -197,10 +233,13 @@ impl BidStore for Store {
     ) -> Result<Loaded, StoreError> {
         pass().await;
         // Only the holder of their partition's guard row writes bids: whose they are does not change any more.
-        let seen = self.world().database.load(needs);
-        let mut locks: Vec<Lock> = needs.barcodes.iter().copied().map(Lock::Claim).collect();
+        let seen = self.meets_a_deadlock()?.database.load(needs);
+        // What is not there cannot be locked: the second one who makes the same claim is told so when it commits.
+        let mut locks: Vec<Lock> = seen.claims.keys().copied().map(Lock::Claim).collect();
         locks.extend(needs.coupons.union(&seen.coupons_of_bids()).copied().map(Lock::Coupon));
-        locks.extend(needs.users.union(&seen.counterparties()).copied().map(Lock::Balance));
+        if !self.world().defects.no_balance_lock {
+            locks.extend(needs.users.union(&seen.counterparties()).copied().map(Lock::Balance));
+        }
         self.waits_for(&locks).await?;
         Ok(Loaded { partitions: partitions.clone(), ..self.world().database.load(needs) })
     }
