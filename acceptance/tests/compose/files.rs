@@ -138,13 +138,24 @@ pub(super) fn rabbitmq_conf(key: &str) -> String {
     found.unwrap_or_else(|| panic!("rabbitmq.conf has no {key}")).1.to_owned()
 }
 
-/// What dev/docker-secrets makes, by name.
+/// What dev/docker-secrets makes, by the file's name.
 pub(super) fn made_secrets() -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let made = Command::new(root().join("dev/docker-secrets")).arg(folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let files = fs::read_dir(folder.path()).unwrap().map(Result::unwrap);
     files.map(|file| (file.file_name().into_string().unwrap(), fs::read_to_string(file.path()).unwrap())).collect()
+}
+
+/// What a deployment's secrets hold, by their names.
+pub(super) fn contents_of_secrets(yaml: &Value) -> BTreeMap<String, String> {
+    let made = made_secrets();
+    let secrets = yaml["secrets"].as_mapping().unwrap().iter();
+    secrets.map(|(name, secret)| (text(name), made[secret_file(secret)].clone())).collect()
+}
+
+pub(super) fn secret_file(secret: &Value) -> &str {
+    secret["file"].as_str().unwrap().strip_prefix(".gream/docker/").unwrap()
 }
 
 /// The configuration that a service's process would read.

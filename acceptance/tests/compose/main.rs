@@ -93,12 +93,13 @@ fn every_role_has_a_service_and_two_of_it_where_nothing_may_stand_alone() {
 
 #[test]
 fn every_variable_is_a_key_and_every_process_would_start_with_its_own() {
-    let secrets = made_secrets();
     let demo = demo_environment();
     let demo: Vec<(&str, &str)> = demo.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let modes = [(vec![], platform::config::Mode::Production), (demo, platform::config::Mode::Demo)];
     for (deployment, (environment, mode)) in DEPLOYMENTS.into_iter().flat_map(|d| modes.clone().map(|mode| (d, mode))) {
-        for (name, service) in own_services(&compose(deployment, &environment)) {
+        let yaml = compose(deployment, &environment);
+        let secrets = contents_of_secrets(&yaml);
+        for (name, service) in own_services(&yaml) {
             let variables = environment_of(&service);
             assert!(variables.keys().all(|key| key.starts_with("GREAM__")), "{name}: {variables:?}");
             // Unknown keys and wrong values are refused here, as they would be at start.
@@ -136,7 +137,7 @@ fn addresses_name_services_and_ports_that_exist() {
     for (deployment, nodes) in [(SINGLE, 3), (CLUSTERS, 3 + 2 + 3 + 3)] {
         let yaml = compose(deployment, &[("GREAM_MODE", "demo"), ("GREAM_TOSS_BASE_URL", "http://toss-sandbox:8099")]);
         let services = services(&yaml);
-        let config = configuration_of(&services["api"], &made_secrets());
+        let config = configuration_of(&services["api"], &contents_of_secrets(&yaml));
         let database = &config.database;
         let servers = [&database.url, &database.replica_url, &config.rabbitmq.url, &config.redis.url];
         let servers: Vec<(&str, u16)> =
@@ -160,7 +161,8 @@ fn addresses_name_services_and_ports_that_exist() {
 
 #[test]
 fn every_published_port_is_one_that_somebody_listens_on() {
-    let config = configuration_of(&own_services(&compose(SINGLE, &[]))["api"], &made_secrets());
+    let yaml = compose(SINGLE, &[]);
+    let config = configuration_of(&own_services(&yaml)["api"], &contents_of_secrets(&yaml));
     let page: u16 = rabbitmq_conf("management.tcp.port").parse().unwrap();
     let alone = BTreeMap::from([
         ("api", vec![config.http.listen.port(), config.admin.listen.port()]),
@@ -307,8 +309,7 @@ fn every_secret_is_made_and_used() {
             }
         }
         for (name, secret) in yaml["secrets"].as_mapping().unwrap() {
-            let file = text(&secret["file"]);
-            let file = file.strip_prefix(".gream/docker/").unwrap();
+            let file = secret_file(secret);
             assert!(made.contains_key(file), "dev/docker-secrets makes {file}");
             assert!(used.contains(&text(name)), "{name:?} is for nobody");
         }
