@@ -1,5 +1,5 @@
 # The commands of this project. Settings, as variables of make or of the environment:
-#   GREAM_BASE_PORT     the first of 240 ports that the local stack uses (27600); another for another checkout
+#   GREAM_BASE_PORT     the first of 320 ports that the local stack uses (27600); another for another checkout
 #   CARGO_TARGET_DIR    where cargo builds (target)
 #   GREAM_TOOLS         where make test installs cargo's tools, make test-newest its servers (~/.cache/gream/tools)
 #   GREAM_NEWEST_TOOLS  the scripts that fetch the newest MySQL and RabbitMQ (../shared/tools)
@@ -76,4 +76,4 @@ logs: ## The end of every process's log.
 	@dev/processes logs
 
 clean-data: ## Stop everything, and forget all data, secrets and reports.
-	@dev/down && rm -rf .gream
+	@dev/down && GREAM_INSTANCE=clusters dev/ha clean && dev/ha clean && rm -rf .gream

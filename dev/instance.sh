@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# An instance: one set of private servers (run, test, crash, bench or ha), with a folder, ports and secrets of its own.
+# An instance: one set of private servers (run, test, crash, bench, ha or clusters), with a folder, ports and secrets of its own.
 # Sourced by dev/stack and dev/processes. Nothing here starts or stops anything.
 #
 #   .gream/NAME/base_port   the port block it was last started with
@@ -8,20 +8,21 @@
 #   .gream/NAME/pid/        who runs: see daemon.sh
 #   .gream/NAME/mysql/ rabbitmq/ redis/ pictures/   data
 #
-# Ports: GREAM_BASE_PORT (default 27600) and the 239 after it. The defaults lie below the range from which Linux takes
+# Ports: GREAM_BASE_PORT (default 27600) and the 319 after it. The defaults lie below the range from which Linux takes
 # the ports of outgoing connections (32768 and up), so that none of those can be in the way.
 #   base + 0    run     the market that `make run` starts
 #   base + 40   test    integration tests
 #   base + 80   crash   tests that kill servers
 #   base + 120  bench   the markets that `make bench` measures
 #   base + 160  ha      the market of `make run-ha`, which has 80: see dev/servers/ha.sh
+#   base + 240  clusters  the same for tests
 # Within an instance's 40:
 #   0 MySQL   1 AMQP   2 RabbitMQ's page   3 RabbitMQ's metrics   4 Erlang distribution   5 epmd   6 Redis
 #   7 the second MySQL, where a test wants a replica
 #   10 API   11 Toss sandbox   20–26 metrics and health of gream's own processes (dev/processes)
 
-readonly DEFAULT_BASE_PORT=27600 PORTS_AN_INSTANCE=40 PORTS_IN_ALL=240
-readonly INSTANCES=(run test crash bench ha)
+readonly DEFAULT_BASE_PORT=27600 PORTS_AN_INSTANCE=40 PORTS_IN_ALL=320
+readonly INSTANCES=(run test crash bench ha clusters)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 me=$(id -un)
@@ -44,10 +45,14 @@ use_instance() { # NAME
   for i in "${!INSTANCES[@]}"; do
     [ "${INSTANCES[i]}" != "$1" ] || offset=$((i * PORTS_AN_INSTANCE))
   done
+  # After `ha`, which has twice as many.
+  [ "$1" != clusters ] || offset=$((offset + PORTS_AN_INSTANCE))
   [ -n "$offset" ] || die "there is no instance '$1': one of ${INSTANCES[*]}"
   instance=$1 home=$root/.gream/$1
   base=$(chosen_base_port)
   local first=$((base + offset))
+  # shellcheck disable=SC2034 # read by dev/servers/ha.sh
+  first_port=$first
   mysql_port=$first amqp_port=$((first + 1)) management_port=$((first + 2)) rabbitmq_metrics_port=$((first + 3))
   distribution_port=$((first + 4)) epmd_port=$((first + 5)) redis_port=$((first + 6))
   # shellcheck disable=SC2034 # read by dev/servers/mysql.sh and replica.sh

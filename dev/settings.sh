@@ -6,7 +6,7 @@
 # but Toss's sandbox, some roles together, as two cores allow.
 choose_processes() {
   case $instance in
-  ha) PROCESSES=(sandbox api1 api2 bid1 bid2 money1 money2 events1 events2 scheduler1 scheduler2) ;;
+  ha | clusters) PROCESSES=(sandbox api1 api2 bid1 bid2 money1 money2 events1 events2 scheduler1 scheduler2) ;;
   *) PROCESSES=(sandbox api bid payment refund relay notifier scheduler) ;;
   esac
 }
@@ -37,7 +37,7 @@ admin_password() { printf 'a1%.28s' "$(secret admin_password)"; }
 # KEY=value lines, the same for every process but its admin port: the whole crowd of a market day has one address, so
 # the limits by address are lifted. Call it with the instance's lock.
 print_settings() { # [PROCESS]
-  if [ "$instance" = ha ]; then print_clusters; else print_servers; fi
+  if [[ $instance == @(ha|clusters) ]]; then print_clusters; else print_servers; fi
   cat <<ENV
 GREAM__MODE=demo
 GREAM__MONITOR__RABBITMQ_PAGE=http://monitor:$(secret rabbitmq_monitor_password)@127.0.0.1:$management_port

@@ -23,6 +23,7 @@ pub mod prometheus;
 pub mod replica;
 pub mod s3;
 pub mod servers;
+pub mod settings;
 pub mod sse;
 pub mod stage;
 pub mod thousand;

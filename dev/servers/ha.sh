@@ -11,7 +11,7 @@
 readonly HA_NODES=(mysql1 mysql2 mysql3 rabbitmq1 rabbitmq2 rabbitmq3 redis1 redis2 sentinel1 sentinel2 sentinel3 haproxy)
 readonly GALERA_LIBRARY=/usr/lib/galera/libgalera_smm.so
 
-ha_port() { say $((base + 160 + $1 + $2 - 1)); } # OFFSET NUMBER
+ha_port() { say $((first_port + $1 + $2 - 1)); } # OFFSET NUMBER
 
 # --- RabbitMQ -------------------------------------------------------------------------------------------------------
 as_rabbitmq() { # NUMBER COMMAND...
@@ -49,7 +49,7 @@ rabbitmq_settle() {
 # Root's servers run as the user mysql: a state transfer by rsync drops root's rights and would then write nothing. What
 # that user needs lies outside the checkout, which may be root's alone.
 galera_home() {
-  if [ "$me" = root ]; then printf '/var/tmp/gream-ha-%s' "$(printf '%s' "$root" | cksum | cut -d' ' -f1)"; else say "$home/galera"; fi
+  if [ "$me" = root ]; then printf '/var/tmp/gream-%s-%s' "$instance" "$(printf '%s' "$root" | cksum | cut -d' ' -f1)"; else say "$home/galera"; fi
 }
 
 galera_as() { # COMMAND...: the words before it
@@ -200,12 +200,12 @@ as_redis() { # NUMBER COMMAND...
   "$@"
 }
 
-# A sentinel keeps what it knows in its own configuration: it is written once.
+# A sentinel keeps what it knows in its own configuration: it is written once for each block of ports.
 sentinel_start() { # NUMBER
   local folder=$home/sentinel$1
   if ! is_alive "sentinel$1"; then
     mkdir -p "$folder"
-    [ -e "$folder/sentinel.conf" ] || (umask 077 && cat >"$folder/sentinel.conf") <<CONF
+    grep -qsx "port $(ha_port 66 "$1")" "$folder/sentinel.conf" || (umask 077 && cat >"$folder/sentinel.conf") <<CONF
 bind 127.0.0.1
 port $(ha_port 66 "$1")
 dir "$folder"

@@ -141,7 +141,7 @@ fn addresses_name_services_and_ports_that_exist() {
         let database = &config.database;
         let servers = [&database.url, &database.replica_url, &config.rabbitmq.url, &config.redis.url];
         let servers: Vec<(&str, u16)> =
-            servers.into_iter().map(|url| url.expose()).filter(|url| !url.is_empty()).flat_map(hosts).collect();
+            servers.into_iter().map(platform::Secret::expose).filter(|url| !url.is_empty()).flat_map(hosts).collect();
         assert_eq!(servers.len(), nodes, "{servers:?}");
         for (host, port) in servers {
             assert_eq!(port_of_server(&services[host]), port, "{host}");
@@ -173,8 +173,9 @@ fn every_published_port_is_one_that_somebody_listens_on() {
     let balancer = fs::read_to_string(root().join("deploy/ha/haproxy.cfg")).unwrap();
     let binds =
         balancer.lines().filter_map(|line| line.trim().strip_prefix("bind :")).map(|port| port.parse().unwrap());
-    let balanced = BTreeMap::from([("haproxy", binds.collect()), ("prometheus", vec![9090]), ("grafana", vec![3000])]);
-    for (deployment, listening) in [(SINGLE, alone), (CLUSTERS, balanced)] {
+    let behind_haproxy =
+        BTreeMap::from([("haproxy", binds.collect()), ("prometheus", vec![9090]), ("grafana", vec![3000])]);
+    for (deployment, listening) in [(SINGLE, alone), (CLUSTERS, behind_haproxy)] {
         let mut published = BTreeSet::new();
         for (name, service) in services(&compose(deployment, &[])) {
             for port in texts(&service, "ports") {

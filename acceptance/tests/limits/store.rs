@@ -5,8 +5,7 @@ mod conformance;
 
 use acceptance::Market;
 use conformance::Stage;
-use contracts::{UserId, Won};
-use domain::market::Limits;
+use contracts::UserId;
 use platform::config::DatabaseConfig;
 use workers::bid::{Rules, Store};
 
@@ -39,17 +38,7 @@ impl Stage for MySql {
     }
 
     fn rules(&self) -> Rules {
-        let limits = Limits {
-            max_open_bids_per_user_and_product: 10,
-            max_retired_per_command: 2,
-            accepted_at_skew_ms: 2_000,
-            fee_per_mille: 0,
-            min_price: Won(100),
-            max_price: Won(100_000),
-            max_period_days: 30,
-            window_slack: 1,
-        };
-        Rules { limits, partitions: self.market.partitions, silent_after_ms: 1_000 }
+        acceptance::settings::rules(self.market.partitions)
     }
 
     fn users(&self) -> [UserId; 2] {

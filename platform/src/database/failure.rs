@@ -17,8 +17,9 @@ const AWAY: [u16; 21] = [
     1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1180, 1290, 1317, 1792, 1836, 1927, 1047, 1044, 1045, 1049, 1142,
     1698, 3100,
 ];
-/// Deadlock (Galera's certification says this too); lock wait timeout; NOWAIT; refused by Group Replication's certification.
-const CONTENTION: [u16; 4] = [1213, LOCK_WAIT, 3572, 3101];
+/// Deadlock (Galera's certification says this too); lock wait timeout; NOWAIT; refused by Group Replication's certification; and the
+/// bid worker's savepoint is gone, with the transaction that it was in.
+const CONTENTION: [u16; 5] = [1213, LOCK_WAIT, 3572, 3101, 1305];
 /// Lock wait timeout.
 const LOCK_WAIT: u16 = 1205;
 /// Duplicate key.

@@ -43,6 +43,18 @@ fn session_settings(config: &DatabaseConfig) -> String {
     )
 }
 
+/// Readies a session with the server that takes the writes. Where that is a node of Galera's, what it begins or reads waits until
+/// everything is there that was committed through the other nodes (`wsrep_sync_wait`, 0.03 ms on one machine): while two processes
+/// disagree about who takes the writes, what one of them was told is committed is found by the other.
+async fn settle(connection: &mut MySqlConnection, settings: String) -> Result<(), sqlx::Error> {
+    connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(settings))).await?;
+    let galera = "SHOW SESSION VARIABLES WHERE Variable_name = 'wsrep_on' AND Value = 'ON'";
+    if connection.fetch_optional(sqlx::raw_sql(galera)).await?.is_some() {
+        connection.execute(sqlx::raw_sql("SET SESSION wsrep_sync_wait = 1")).await?;
+    }
+    Ok(())
+}
+
 /// The addresses in `database.url` or `database.replica_url`, comma separated.
 pub(crate) fn listed(url: &Secret) -> impl Iterator<Item = &str> {
     url.expose().split(',').map(str::trim).filter(|node| !node.is_empty())
@@ -88,7 +100,7 @@ pub fn pool(config: &DatabaseConfig) -> Result<MySqlPool, sqlx::Error> {
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let settings = settings.clone();
-            Box::pin(async move { connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(settings))).await.map(drop) })
+            Box::pin(async move { settle(connection, settings).await })
         })
         .before_acquire(move |connection, met| {
             let is_current = primary.is_current(met.age);
@@ -152,7 +164,7 @@ pub async fn connect(config: &DatabaseConfig, pool: &MySqlPool) -> Result<OwnCon
     let options = pool.connect_options();
     let open = async {
         let mut connection = MySqlConnection::connect_with(&options).await?;
-        connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(session_settings(config)))).await?;
+        settle(&mut connection, session_settings(config)).await?;
         let (id, server) =
             sqlx::query_as("SELECT CAST(CONNECTION_ID() AS UNSIGNED), LEFT(CONCAT(@@hostname, ':', @@port), 64)")
                 .fetch_one(&mut connection)

@@ -24,6 +24,7 @@ pub type ConnectionId = u32;
 
 /// What the store or the worker does wrong on purpose: the simulation must notice.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a defect of its own, and any of them may be planted")]
 pub struct Defects {
     /// It does not remember what was carried out.
     pub no_inbox: bool,

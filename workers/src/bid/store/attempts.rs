@@ -40,7 +40,7 @@ impl Store {
     ) -> Result<bool, sqlx::Error> {
         let id = Hex(&envelope.id.bytes()).to_string();
         let sql = format!("SELECT attempts FROM commands WHERE command_id = {id} AND state = 'executing'");
-        let sets = self.ask(sql).await?;
+        let sets = self.ask_alone(sql).await?;
         let begun = match sets.first().and_then(|rows| rows.first()) {
             Some(row) => u32::try_from(sqlx::Row::try_get::<i16, _>(row, 0)?).map_err(super::row::invalid)?,
             None => 0,
@@ -55,7 +55,7 @@ impl Store {
     /// Takes back attempts that ended with their connections, but not with their worker.
     pub(in crate::bid) async fn take_back_attempts(&mut self, commands: &[CommandId]) -> Result<(), sqlx::Error> {
         let ids = literal::command_ids(commands);
-        self.ask(format!(
+        self.ask_alone(format!(
             "UPDATE commands SET attempts = attempts - 1 \
              WHERE command_id IN ({ids}) AND state = 'executing' AND attempts > 0"
         ))
@@ -79,7 +79,7 @@ impl Store {
             Attempts::Add(count) => (count, "attempts + VALUES(attempts)"),
             Attempts::Begin => (1, "IF(state = 'suspended', 1, attempts + 1)"),
         };
-        self.ask(format!(
+        self.ask_alone(format!(
             "INSERT INTO commands (command_id, kind, user_id, fingerprint, state, result_code, data, attempts, \
              accepted_at_ms, updated_at_ms) VALUES ({}, '{kind}', {user}, {}, '{state}', 0, '{{}}', {first}, {}, {}) \
              ON DUPLICATE KEY UPDATE \

@@ -1,6 +1,6 @@
 //! The guard rows: whoever holds a partition's row lock carries out its commands, and nobody else does.
 
-use super::{OWNER_SEPARATOR, Store, literal};
+use super::{OWNER_SEPARATOR, Store, WHOLE, literal};
 use crate::bid::port::Guard;
 use contracts::{CommandId, PartitionId, UnixMs};
 use domain::market::Progress;
@@ -19,7 +19,7 @@ impl Store {
         commands: &[CommandId],
     ) -> Result<Guard, sqlx::Error> {
         loop {
-            let mut sets = self.ask(begin_sql(partitions, commands)).await?.into_iter().skip(1);
+            let mut sets = self.ask(begin_sql(partitions, commands)).await?.into_iter().skip(2);
             let guards = sets.next().unwrap_or_default();
             if self.take_over(&guards).await? {
                 continue;
@@ -54,9 +54,9 @@ impl Store {
         let ids = literal::list(others, |text, id| std::fmt::Write::write_fmt(text, format_args!("{id}")));
         let (owner, server) = (literal::Text(&self.owner).to_string(), literal::Text(&self.server).to_string());
         let connection_id = self.connection_id;
-        self.ask(format!(
+        self.end_whole(&format!(
             "UPDATE partitions SET epoch = epoch + 1, owner = {owner}, connection_id = {connection_id}, \
-             connection_server = {server} WHERE partition_id IN ({ids}); COMMIT"
+             connection_server = {server} WHERE partition_id IN ({ids})"
         ))
         .await?;
         metrics::counter!("gream_partition_takeovers_total").increment(1);
@@ -75,7 +75,7 @@ impl Store {
         silent_since: UnixMs,
     ) -> Result<(), sqlx::Error> {
         let sets = self
-            .ask(format!(
+            .ask_alone(format!(
                 "SELECT owner, connection_id FROM partitions WHERE connection_server IN ({}, '') AND (partition_id IN ({}) OR EXISTS \
                  (SELECT 1 FROM worker_presence \
                   WHERE worker = SUBSTRING_INDEX(owner, '{OWNER_SEPARATOR}', 1) AND seen_at_ms < {}))",
@@ -109,7 +109,7 @@ impl Store {
 fn begin_sql(partitions: &BTreeSet<PartitionId>, commands: &[CommandId]) -> String {
     let (partitions, commands) = (ids(partitions), literal::command_ids(commands));
     format!(
-        "START TRANSACTION; \
+        "START TRANSACTION; SAVEPOINT {WHOLE}; \
          SELECT partition_id, last_sequence, last_time_ms, owner, connection_id, connection_server FROM partitions \
          WHERE partition_id IN ({partitions}) ORDER BY partition_id FOR UPDATE; \
          SELECT command_id, fingerprint, state, result_code, data, updated_at_ms FROM commands WHERE command_id IN ({commands}) \

@@ -1,9 +1,15 @@
-//! The bid worker's SQL: one connection, a transaction of four round trips, whatever the batch's size.
+//! The bid worker's SQL: one connection, a transaction of five round trips, whatever the batch's size.
 //!
 //! 1. begin, lock the guard rows, read which commands are known;
 //! 2. read products, windows of the book, bids, open counts;
 //! 3. lock the claims on vouchers that are offered with a barcode, then coupons, then balances, each in its keys' order;
-//! 4. write everything and commit, in one packet.
+//! 4. write everything, and find the transaction whole;
+//! 5. commit.
+//!
+//! Why the last two are not one packet: a node of Galera ends a transaction that another node's got ahead of, at any moment. Where that
+//! falls between two statements of one packet, MariaDB (10.11) says nothing: what follows in the packet runs outside the
+//! transaction, and `COMMIT` succeeds. So nothing on this connection commits by itself (`autocommit = 0`), a savepoint from the
+//! first packet must still be there at the end of the last ([`WHOLE`]), and the commit comes alone, where an error is an answer.
 //!
 //! Promises: all bulk SQL of the house is in this folder, as text of numbers and hexadecimal only. Locks are taken in
 //! one order everywhere (guard rows, known commands, claims, coupons, balances), so batches of different lanes cannot deadlock.
@@ -28,6 +34,10 @@ use std::{
 
 /// Between a worker's name and its lane's number, in `partitions.owner`.
 const OWNER_SEPARATOR: char = '/';
+
+/// The savepoint that lives as long as the transaction: to release it is to find out whether this one is still the one that
+/// took the locks.
+const WHOLE: &str = "whole";
 
 /// A lane's own connection.
 pub struct Store {
@@ -59,7 +69,9 @@ impl Store {
         let OwnConnection { connection, id, server, node } = platform::database::connect(config, pool).await?;
         let owner = format!("{worker}{OWNER_SEPARATOR}{lane}");
         let limit = Duration::from_millis(config.statement_timeout_ms);
-        Ok(Self { connection, connection_id: id, server, node, owner, limit, clock: clock.clone() })
+        let mut store = Self { connection, connection_id: id, server, node, owner, limit, clock: clock.clone() };
+        store.ask("SET SESSION autocommit = 0".to_owned()).await?;
+        Ok(store)
     }
 
     /// Whether it is with the server that takes the writes, which `pool` follows.
@@ -70,6 +82,19 @@ impl Store {
     /// Keeps an idle connection alive, and notices that the database went away while there was nothing to do.
     pub(super) async fn ping(&mut self) -> Result<(), sqlx::Error> {
         platform::database::within(self.limit, self.connection.ping()).await
+    }
+
+    /// Writes and commits, all of it or nothing; an error where the transaction is no longer the one that took the locks.
+    async fn end_whole(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        self.ask(format!("{sql}; RELEASE SAVEPOINT {WHOLE}")).await?;
+        self.ask("COMMIT".to_owned()).await.map(drop)
+    }
+
+    /// A statement in a transaction of its own.
+    async fn ask_alone(&mut self, sql: String) -> Result<Vec<Vec<MySqlRow>>, sqlx::Error> {
+        let sets = self.ask(sql).await?;
+        self.ask("COMMIT".to_owned()).await?;
+        Ok(sets)
     }
 
     /// Sends statements in one packet; one list of rows for each of them, in order.

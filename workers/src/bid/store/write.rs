@@ -1,4 +1,4 @@
-//! Writing what a batch changed, and its outcomes: round trip four, with the commit in the same packet.
+//! Writing what a batch changed, and its outcomes: round trips four and five.
 
 use super::{
     Store,
@@ -27,8 +27,7 @@ impl Store {
         let mut sql = Statements::default();
         sql.commands(finished);
         sql.changes(changes, now);
-        sql.push("COMMIT");
-        self.ask(sql.0).await.map(drop)
+        self.end_whole(&sql.0).await
     }
 }
 
